@@ -1,0 +1,1 @@
+//! Content ids, attribution and the algebra of Yjs updates, straight on bytes.

@@ -1,0 +1,1 @@
+//! What one does with a room: load and compact, async over the storage traits.

@@ -1,0 +1,1 @@
+//! lib0 primitives, sync and awareness frames: bytes in, values out.

@@ -1,0 +1,1 @@
+//! For tests only: a running hub, raw clients, golden vectors.

@@ -4,6 +4,8 @@
 
 mod clock;
 mod room_id;
+mod time;
 
 pub use clock::{ClockError, StreamClock};
 pub use room_id::RoomId;
+pub use time::{ManualTime, SystemClock, TimeSource};

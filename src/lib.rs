@@ -1,1 +1,5 @@
 //! The hub as a library.
+
+pub mod config;
+
+pub use config::Config;

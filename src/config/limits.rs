@@ -1,0 +1,19 @@
+//! `[limits]`: what clients may send.
+
+use super::section::section;
+
+section! {
+    /// What clients may send. Whoever goes beyond is refused for good, and nobody else notices.
+    Limits = "limits" {
+        /// Structs (runs of content) in one update.
+        max_update_structs: usize = 10_000_000, 1_000..=1_000_000_000;
+        /// Depth to which values may be nested in one another.
+        max_nesting: usize = 128, 8..=512;
+        /// Bytes of an org, a docid or a branch, each.
+        max_room_name_bytes: usize = 512, 1..=4_096;
+        /// Bytes of one presence message.
+        max_awareness_bytes: usize = 1 << 20, 64..=64 << 20;
+        /// Client ids that one connection may speak for. Presence of further ones is ignored.
+        max_awareness_clients: usize = 64, 1..=100_000;
+    }
+}

@@ -1,0 +1,178 @@
+//! The configuration of a hub: one file per section, and where the values come from.
+//!
+//! In rising order: the defaults in the code, a TOML file, the environment (`YHUB__SERVER__LISTEN` for `server.listen`),
+//! flags of the command line. A key that does not exist is an error that names it, wherever it stands. Everything is
+//! checked before anything starts.
+
+mod auth;
+mod compute;
+mod default_file;
+mod embedded;
+mod error;
+mod limits;
+mod room;
+mod section;
+mod server;
+mod sources;
+mod stream;
+mod worker;
+
+use std::{
+    path::{Path, PathBuf},
+    thread,
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use auth::{Auth, AuthMode, Everyone};
+pub use compute::Compute;
+pub use default_file::default_file;
+pub use embedded::{Durability, Embedded};
+pub use error::{ConfigError, Problem};
+pub use limits::Limits;
+pub use room::Room;
+pub use section::Millis;
+pub use server::Server;
+pub use sources::{Flags, Loaded, Sources};
+pub use stream::Stream;
+pub use worker::Worker;
+
+use section::{Field, Section, problems_of};
+
+/// Everything that one hub can be told. It holds no secrets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The directory of the embedded engines; created if it is missing. One running hub per directory.
+    pub data_dir: PathBuf,
+    /// How clients reach the hub, and what one connection may cost.
+    pub server: Server,
+    /// Who may do what.
+    pub auth: Auth,
+    /// What clients may send.
+    pub limits: Limits,
+    /// Documents that are open.
+    pub room: Room,
+    /// The short-lived log of every room.
+    pub stream: Stream,
+    /// Folding the streams into stored versions.
+    pub worker: Worker,
+    /// Merging and comparing documents.
+    pub compute: Compute,
+    /// The storage engines in the data directory.
+    pub embedded: Embedded,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./data"),
+            server: Server::default(),
+            auth: Auth::default(),
+            limits: Limits::default(),
+            room: Room::default(),
+            stream: Stream::default(),
+            worker: Worker::default(),
+            compute: Compute::default(),
+            embedded: Embedded::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The configuration of this process: defaults, then `file` (or the one that `YHUB_CONFIG` names, or `./yhub.toml` if
+    /// it exists), then the environment, then `flags`.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not TOML; else everything that is wrong with keys and values, at once.
+    pub fn load(file: Option<&Path>, flags: Flags) -> Result<Self, ConfigError> {
+        Ok(Sources::of_process(file, flags)?.load()?.config)
+    }
+
+    /// For tests: a free port on loopback, few threads, short times, nothing that waits for a disk.
+    pub fn for_testing(data_dir: impl Into<PathBuf>) -> Self {
+        let mut config = Self { data_dir: data_dir.into(), ..Self::default() };
+        config.server.listen.set_port(0);
+        config.server.threads = 2;
+        config.server.first_sync_ms = Millis::new(300);
+        config.server.shutdown_ms = Millis::new(500);
+        config.room.idle_ms = Millis::new(500);
+        config.stream.min_message_lifetime_ms = Millis::new(100);
+        config.worker.task_debounce_ms = Millis::new(100);
+        config.worker.lease_ms = Millis::new(2_000);
+        config.worker.concurrency = 1;
+        config.compute.threads = 1;
+        config.embedded.durability = Durability::ProcessCrash;
+        config
+    }
+
+    /// Can a hub be started with these values?
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with everything that is wrong.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let problems = self.problems();
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(problems)) }
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        // Every section by name, so that a new one that is left out here does not compile.
+        let Self { data_dir, server, auth, limits, room, stream, worker, compute, embedded } = self;
+        let mut problems = Vec::new();
+        if data_dir.as_os_str().is_empty() {
+            problems.push(Problem::new("data_dir", "is empty", "name a directory, such as \"./data\""));
+        }
+        problems.extend(problems_of(server));
+        problems.extend(problems_of(auth));
+        problems.extend(problems_of(limits));
+        problems.extend(problems_of(room));
+        problems.extend(problems_of(stream));
+        problems.extend(problems_of(worker));
+        problems.extend(problems_of(compute));
+        problems.extend(problems_of(embedded));
+        auth.check_listen(server, &mut problems);
+        problems
+    }
+}
+
+/// `count`, or the number of cores if it is 0: what `threads` and `concurrency` mean.
+pub fn or_cores(count: usize) -> usize {
+    if count > 0 { count } else { thread::available_parallelism().map_or(1, usize::from) }
+}
+
+/// The keys and texts of one section.
+struct SectionInfo {
+    key: &'static str,
+    about: &'static [&'static str],
+    fields: &'static [Field],
+}
+
+impl SectionInfo {
+    const fn of<S: Section>() -> Self {
+        Self { key: S::KEY, about: S::ABOUT, fields: S::FIELDS }
+    }
+}
+
+/// Every key there is, in the order of the default file. The first one holds the keys that stand in no table.
+const SCHEMA: &[SectionInfo] = &[
+    SectionInfo {
+        key: "",
+        about: &[],
+        fields: &[Field::of::<PathBuf>(
+            "data_dir",
+            &[" The directory of the embedded engines; created if it is missing. One running hub per directory."],
+            None,
+        )],
+    },
+    SectionInfo::of::<Server>(),
+    SectionInfo::of::<Auth>(),
+    SectionInfo::of::<Limits>(),
+    SectionInfo::of::<Room>(),
+    SectionInfo::of::<Stream>(),
+    SectionInfo::of::<Worker>(),
+    SectionInfo::of::<Compute>(),
+    SectionInfo::of::<Embedded>(),
+];
+
+#[cfg(test)]
+mod tests;

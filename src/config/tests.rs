@@ -1,0 +1,311 @@
+//! The configuration as a whole: what is taken, what is refused and in which words, who overrides whom.
+
+use std::fs;
+
+use super::*;
+
+/// Loads from this file text and these variables.
+fn load(file: &str, environment: &[(&str, &str)]) -> Result<Loaded, String> {
+    load_with(file, environment, Flags::default())
+}
+
+fn load_with(file: &str, environment: &[(&str, &str)], flags: Flags) -> Result<Loaded, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("yhub.toml");
+    fs::write(&path, file).unwrap();
+    let environment = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let loaded = Sources { file: Some(path), environment, flags }.load();
+    loaded.map_err(|error| error.to_string().replace(directory.path().to_str().unwrap(), "DIR"))
+}
+
+fn refused(file: &str, environment: &[(&str, &str)]) -> String {
+    load(file, environment).expect_err("it should be refused")
+}
+
+#[test]
+fn defaults_and_the_configuration_for_tests_are_valid() {
+    Config::default().validate().unwrap();
+    Config::for_testing("somewhere").validate().unwrap();
+    assert_eq!(load("", &[]).unwrap().config, Config::default());
+    assert!(Config::default().server.listen.ip().is_loopback());
+    assert_eq!(Config::default().server.listen.to_string(), "127.0.0.1:4400");
+}
+
+#[test]
+fn the_schema_lists_exactly_the_keys_of_the_configuration() {
+    let value = serde_json::to_value(Config::default()).unwrap();
+    let mut of_config = Vec::new();
+    for (name, value) in value.as_object().unwrap() {
+        match value.as_object() {
+            Some(section) => of_config.extend(section.keys().map(|key| format!("{name}.{key}"))),
+            None => of_config.push(name.clone()),
+        }
+    }
+    let mut of_schema: Vec<String> =
+        SCHEMA.iter().flat_map(|info| info.fields.iter().map(|field| section::full_key(info.key, field.name))).collect();
+    of_config.sort();
+    of_schema.sort();
+    assert_eq!(of_config, of_schema);
+}
+
+#[test]
+fn the_committed_default_file_is_the_generated_one() {
+    let committed = include_str!("../../config/default.toml");
+    assert_eq!(committed, default_file(), "run `cargo run -- config default > config/default.toml`");
+}
+
+#[test]
+fn the_default_file_says_what_the_defaults_are() {
+    assert_eq!(load(&default_file(), &[]).unwrap().config, Config::default());
+    // With every assignment in force. Prose in a comment has a space after the `#`.
+    let in_force: String = default_file()
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let mut expected = Config::default();
+    expected.auth.everyone = Some(Everyone::MayWrite); // the example of a key that is unset by default
+    assert_eq!(load(&in_force, &[]).unwrap().config, expected);
+}
+
+#[test]
+fn what_is_shown_loads_as_the_same_configuration() {
+    let file = "data_dir = \"a \\\"b\\\" \\\\ ü \\u007F\"\n[server]\nallowed_origins = [\"https://a.example\", \"*\"]\n[auth]\neveryone = \"may-read\"";
+    let loaded = load(file, &[("YHUB__ROOM__IDLE_MS", "77")]).unwrap();
+    let shown = loaded.to_file();
+    assert!(shown.contains("idle_ms = 77 # environment variable YHUB__ROOM__IDLE_MS\n"), "{shown}");
+    assert_eq!(load(&shown, &[]).unwrap().config, loaded.config);
+}
+
+#[test]
+fn environment_goes_over_file_and_flags_over_both() {
+    let file = "data_dir = \"file\"\n[server]\nlisten = \"127.0.0.1:1\"\nkeepalive_ms = 1000\n";
+    let environment = [("YHUB__SERVER__LISTEN", "127.0.0.1:2"), ("YHUB__DATA_DIR", "2026")];
+    let flags = Flags { listen: Some("127.0.0.1:3".parse().unwrap()), data_dir: None };
+    let loaded = load_with(file, &environment, flags).unwrap();
+    assert_eq!(loaded.config.server.listen.port(), 3);
+    assert_eq!(loaded.config.data_dir, PathBuf::from("2026"), "a text that looks like a number is a text");
+    assert_eq!(loaded.config.server.keepalive_ms, Millis::new(1000));
+    assert_eq!(loaded.origin("server.listen").as_deref(), Some("flag --listen"));
+    assert_eq!(loaded.origin("data_dir").as_deref(), Some("environment variable YHUB__DATA_DIR"));
+    assert!(loaded.origin("server.keepalive_ms").unwrap().starts_with("file "));
+    assert_eq!(loaded.origin("room.idle_ms"), None);
+    let flags = Flags { listen: None, data_dir: Some("flag".into()) };
+    assert_eq!(load_with(file, &environment, flags).unwrap().config.data_dir, PathBuf::from("flag"));
+}
+
+#[test]
+fn the_environment_can_set_every_kind_of_value() {
+    let config = load(
+        "",
+        &[
+            ("YHUB__SERVER__ALLOWED_ORIGINS", "https://a.example, https://b.example"),
+            ("YHUB__SERVER__RAW_ROOM_NAMES", "true"),
+            ("YHUB__SERVER__PREFIX", "1"),
+            ("YHUB__SERVER__LISTEN", "[::1]:0"),
+            ("YHUB__WORKER__LEASE_MS", "500"),
+            ("YHUB__EMBEDDED__DURABILITY", "process-crash"),
+            ("YHUB__AUTH__EVERYONE", "may-read"),
+        ],
+    )
+    .unwrap()
+    .config;
+    assert_eq!(config.server.allowed_origins, ["https://a.example", "https://b.example"]);
+    assert!(config.server.raw_room_names);
+    assert_eq!(config.server.prefix, "1");
+    assert_eq!(config.server.listen.to_string(), "[::1]:0");
+    assert_eq!(config.worker.lease_ms.duration(), std::time::Duration::from_millis(500));
+    assert_eq!(config.embedded.durability, Durability::ProcessCrash);
+    assert_eq!(config.auth.everyone, Some(Everyone::MayRead));
+    assert!(!config.auth.may_write());
+    let list = [("YHUB__SERVER__ALLOWED_ORIGINS", "[\"https://a.example\", \"*\"]")];
+    assert_eq!(load("", &list).unwrap().config.server.allowed_origins, ["https://a.example", "*"]);
+    let list = [("YHUB__SERVER__ALLOWED_ORIGINS", "")];
+    assert_eq!(load("", &list).unwrap().config.server.allowed_origins, Vec::<String>::new());
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_origin_and_the_nearest_known_one() {
+    for (file, environment, expected) in [
+        (
+            "[server]\nlisen = 1",
+            &[][..],
+            "`server.lisen` (from file DIR/yhub.toml) is no key of the configuration; did you mean `server.listen`?",
+        ),
+        ("listen = 1", &[], "`listen` (from file DIR/yhub.toml) is no key of the configuration; did you mean `server.listen`?"),
+        (
+            "[sever]\nlisten = 1",
+            &[],
+            "`sever.listen` (from file DIR/yhub.toml) is no key of the configuration; did you mean `server.listen`?",
+        ),
+        (
+            "",
+            &[("YHUB__SERVER__LISSTEN", "x")],
+            "`server.lissten` (from environment variable YHUB__SERVER__LISSTEN) is no key of the configuration; did you mean `server.listen`?",
+        ),
+        (
+            "",
+            &[("YHUB__SERVER__LISTEN__X", "x")],
+            "`server.listen` (from environment variable YHUB__SERVER__LISTEN__X) is a table; expected is an IP address and a port, such as 127.0.0.1:4400 or [::1]:4400",
+        ),
+        (
+            "[worker]\ncolour = 1",
+            &[],
+            "`worker.colour` (from file DIR/yhub.toml) is no key of the configuration; known in `worker` are task_debounce_ms, lease_ms, concurrency",
+        ),
+        (
+            "",
+            &[("YHUB__", "x")],
+            "known are data_dir and the sections server, auth, limits, room, stream, worker, compute, embedded",
+        ),
+        (
+            "[colours]",
+            &[],
+            "`colours` (from file DIR/yhub.toml) is no key of the configuration; known are data_dir and the sections",
+        ),
+    ] {
+        let error = refused(file, environment);
+        assert!(error.contains(expected), "{error}\nexpected: {expected}");
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once_one_per_line() {
+    let error = refused("[server]\nlisen = 1\nkeepalive_ms = \"soon\"", &[("YHUB__ROOM__IDLE_MS", "-1")]);
+    assert_eq!(
+        error.lines().collect::<Vec<_>>(),
+        [
+            "`server.keepalive_ms` (from file DIR/yhub.toml) is \"soon\"; expected is a whole number of milliseconds",
+            "`server.lisen` (from file DIR/yhub.toml) is no key of the configuration; did you mean `server.listen`?",
+            "`room.idle_ms` (from environment variable YHUB__ROOM__IDLE_MS) is signed int -1; expected is a whole number of milliseconds",
+        ]
+    );
+}
+
+#[test]
+fn values_of_the_wrong_type_say_what_is_expected() {
+    for (file, expected) in [
+        ("server = 5", "`server` (from file DIR/yhub.toml) is a table of keys; set one of the keys in it"),
+        ("data_dir = 5", "expected is the path of a directory"),
+        (
+            "[server]\nlisten = \"localhost:4400\"",
+            "`server.listen` (from file DIR/yhub.toml) is \"localhost:4400\"; expected is an IP address and a port",
+        ),
+        ("[server]\nlisten = 4400", "expected is an IP address and a port"),
+        ("[server]\nallowed_origins = \"*\"", "expected is a list of texts"),
+        ("[server]\nallowed_origins = [1]", "expected is a list of texts"),
+        ("[server]\nraw_room_names = \"yes\"", "expected is true or false"),
+        ("[server]\nthreads = 1.5", "expected is a whole number"),
+        (
+            "[auth]\nmode = \"none\"",
+            "`auth.mode` (from file DIR/yhub.toml) is \"none\"; expected is \"open\", the only mode so far",
+        ),
+        ("[auth]\neveryone = \"may-do-anything\"", "expected is \"may-write\" or \"may-read\""),
+        ("[auth]\neveryone = true", "expected is \"may-write\" or \"may-read\""),
+        ("[embedded]\ndurability = \"none\"", "expected is \"power-loss\" or \"process-crash\""),
+    ] {
+        let error = refused(file, &[]);
+        assert!(error.contains(expected), "{error}\nexpected: {expected}");
+    }
+}
+
+#[test]
+fn every_bound_is_kept_on_both_sides() {
+    let mut checked = 0;
+    for info in SCHEMA {
+        for field in info.fields {
+            let Some(range) = &field.range else { continue };
+            let key = section::full_key(info.key, field.name);
+            let name = format!("YHUB__{}__{}", info.key, field.name).to_uppercase();
+            let try_value = |value: u64| load("", &[(name.as_str(), value.to_string().as_str())]);
+            let words = format!("choose a number from {} to {}", range.start(), range.end());
+            let outside = [range.start().checked_sub(1), Some(range.end() + 1)];
+            for value in outside.into_iter().flatten() {
+                let error = try_value(value).expect_err("it is out of bounds");
+                let line = format!("`{key}` (from environment variable {name}) is {value}; {words}");
+                assert!(error.lines().any(|said| said == line), "{error}\nexpected: {line}");
+            }
+            for value in [*range.start(), *range.end()] {
+                // It may still not go together with another value, but it is within its own bounds.
+                if let Err(error) = try_value(value) {
+                    assert!(!error.contains(&words), "{error}");
+                }
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked >= 25, "only {checked} numbers have bounds");
+}
+
+#[test]
+fn values_that_do_not_go_together_are_refused() {
+    for (file, expected) in [
+        ("data_dir = \"\"", "`data_dir` (from file DIR/yhub.toml) is empty; name a directory"),
+        ("[server]\nprefix = \"a/b\"", "is \"a/b\"; choose one path segment"),
+        ("[server]\nprefix = \"\"", "choose one path segment"),
+        ("[server]\nprefix = \"..\"", "choose one path segment"),
+        ("[server]\nprefix = \"readyz\"", "choose another word"),
+        (
+            "[server]\nallowed_origins = [\"https://a.example/\"]",
+            "holds \"https://a.example/\"; write an origin as browsers send it",
+        ),
+        ("[server]\nidle_timeout_ms = 5000", "is 5000 ms; choose more than `server.keepalive_ms`, which is 12000 ms"),
+    ] {
+        let error = refused(file, &[]);
+        assert!(error.contains(expected), "{error}\nexpected: {expected}");
+    }
+}
+
+#[test]
+fn open_access_stays_on_loopback_unless_somebody_says_in_words_who_may_come() {
+    for open in ["0.0.0.0:4400", "[::]:4400", "192.168.1.5:4400", "[::ffff:127.0.0.1]:4400"] {
+        let error = refused("", &[("YHUB__SERVER__LISTEN", open)]);
+        for words in [
+            open,
+            "`auth.mode` is \"open\"",
+            "loopback",
+            "set `auth.everyone` to \"may-write\" if everyone",
+            "\"may-read\" if everyone",
+        ] {
+            assert!(error.contains(words), "{error}\nexpected: {words}");
+        }
+        for (everyone, may_write) in [("may-write", true), ("may-read", false)] {
+            let config = load("", &[("YHUB__SERVER__LISTEN", open), ("YHUB__AUTH__EVERYONE", everyone)]).unwrap().config;
+            assert_eq!(config.auth.may_write(), may_write);
+        }
+    }
+    for closed in ["127.0.0.1:4400", "127.8.8.8:1", "[::1]:4400"] {
+        assert!(load("", &[("YHUB__SERVER__LISTEN", closed)]).unwrap().config.auth.may_write());
+    }
+}
+
+#[test]
+fn keys_of_engines_that_do_not_exist_yet_are_refused_without_showing_their_secrets() {
+    for (file, environment, key) in [
+        ("[redis]\nurl = \"redis://:hunter2@localhost\"", &[][..], "redis.url"),
+        ("[postgres]\nurl = \"postgres://u:hunter2@localhost\"", &[], "postgres.url"),
+        ("", &[("YHUB__REDIS__URL", "redis://:hunter2@localhost")], "redis.url"),
+        ("", &[("YHUB__REDIS__PREFIX", "hunter2")], "redis.prefix"),
+        ("redis = \"hunter2\"", &[], "redis"),
+    ] {
+        let error = refused(file, environment);
+        assert!(error.starts_with(&format!("`{key}` ")), "{error}");
+        assert!(error.contains("asks for the distributed engines, which this version does not have"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_or_no_toml_is_an_error_that_names_it() {
+    let missing = Sources { file: Some("no/such/file.toml".into()), ..Sources::default() }.load().unwrap_err();
+    assert!(missing.to_string().contains("cannot read the configuration file no/such/file.toml"), "{missing}");
+    assert!(std::error::Error::source(&missing).is_some());
+
+    let error = refused("data_dir = \"x\"\n[server]\nlisten = = 5\n", &[]);
+    assert!(error.starts_with("the configuration file DIR/yhub.toml is not TOML at line 3, column 10: "), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    let twice = refused("[server]\nthreads = 1\nthreads = 2\n", &[]);
+    assert!(twice.contains("line 3") && twice.contains("duplicate key"), "{twice}");
+}

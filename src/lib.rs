@@ -1,5 +1,6 @@
 //! The hub as a library.
 
 pub mod config;
+pub mod http;
 
 pub use config::Config;

@@ -1,0 +1,44 @@
+//! What the hub answers over plain HTTP: health, a page that says where to connect, and errors in one form.
+//!
+//! WebSocket upgrades do not pass here: they are in `ws`, which uses the same errors.
+
+mod error;
+mod health;
+mod pages;
+
+use actix_web::{
+    FromRequest, Handler, Resource, Responder, guard,
+    web::{self, ServiceConfig},
+};
+
+pub use error::HttpError;
+pub use health::Readiness;
+
+/// The plain routes of a hub whose API lies under `prefix`, for `App::configure`; called once per worker.
+pub fn routes(prefix: &str, readiness: Readiness) -> impl FnOnce(&mut ServiceConfig) + use<> {
+    let web_socket = format!("/{prefix}/ws/v1/{{org}}/{{docid}}");
+    let welcome = pages::Welcome::new(prefix);
+    move |app| {
+        app.service(get("/healthz", health::healthz))
+            .service(get("/readyz", health::readyz).app_data(web::Data::new(readiness)))
+            .service(get("/", pages::welcome).app_data(web::Data::new(welcome)))
+            .service(web::resource(web_socket).to(async || HttpError::UpgradeRequired))
+            .default_service(web::to(async || HttpError::NotFound));
+    }
+}
+
+/// A resource that answers GET and HEAD and refuses everything else.
+fn get<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let reading = guard::Any(guard::Get()).or(guard::Head());
+    web::resource(path)
+        .route(web::route().guard(reading).to(handler))
+        .default_service(web::to(async || HttpError::MethodNotAllowed { allow: "GET, HEAD" }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@
 
 import './capabilities/content.mjs'
 import './capabilities/sync.mjs'
+import './capabilities/rooms.mjs'
+import './capabilities/presence.mjs'
 import { runSuite } from './lib/suite.mjs'
 import { chosenStacks } from './lib/stacks.mjs'
 

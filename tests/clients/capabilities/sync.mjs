@@ -215,7 +215,7 @@ capability('resyncInterval repairs what a client has missed', {}, async (t) => {
   assert.equal(lossy.traffic.opened, 1, 'repaired without a reconnect')
 })
 
-capability('the sender gets its own updates back', { hubOnly: true }, async (t) => {
+capability('the sender gets its own updates back', {}, async (t) => {
   const writer = t.open(freshRoom('echo'))
   await writer.synced()
   const echoed = []

@@ -1,0 +1,95 @@
+//! The threads that read the log, each on a connection of its own. A slow reader never stands before an append.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+};
+
+use diesel::{
+    SqliteConnection,
+    connection::{Connection, SimpleConnection},
+};
+use tokio::sync::oneshot;
+use yhub_core::{RoomId, StreamClock};
+use yhub_store::{ReadLimit, ReadPage, StreamLogError};
+
+use super::{
+    queue::{Place, Queue},
+    rows,
+};
+use crate::error::{OpError, Shared, log_error, panic_text};
+
+/// A page that somebody waits for.
+pub(crate) struct ReadJob {
+    room: RoomId,
+    after: StreamClock,
+    limit: ReadLimit,
+    reply: oneshot::Sender<Result<ReadPage, StreamLogError>>,
+}
+
+/// The way to the readers.
+pub(crate) type ReadQueue = Queue<ReadJob>;
+
+/// Reads a page through `queue`.
+pub(crate) async fn read_page(
+    queue: &ReadQueue,
+    room: RoomId,
+    after: StreamClock,
+    limit: ReadLimit,
+) -> Result<ReadPage, StreamLogError> {
+    let (reply, answer) = oneshot::channel();
+    queue.send(ReadJob { room, after, limit, reply }, 0).await?;
+    answer.await.unwrap_or_else(|_| Err(queue.closed()))
+}
+
+/// What all readers of a log share.
+pub(crate) struct Readers {
+    pub(crate) url: Arc<str>,
+    pub(crate) jobs: Mutex<mpsc::Receiver<(ReadJob, Place)>>,
+}
+
+impl Readers {
+    /// One reader: serves until the queue is closed and empty.
+    pub(crate) fn run(&self) {
+        let mut conn = None;
+        loop {
+            // Whoever waits holds the lock, the others wait for the lock; a job frees it for the next.
+            let next = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok((job, _place)) = next else { return };
+            if job.reply.is_closed() {
+                continue;
+            }
+            let page = catch_unwind(AssertUnwindSafe(|| self.read(&mut conn, &job))).unwrap_or_else(|panic| {
+                conn = None;
+                Err(log_error(&self.url, Shared::new(panic_text(panic.as_ref()))))
+            });
+            // Whoever stopped waiting does not want to know.
+            let _ = job.reply.send(page);
+        }
+    }
+
+    fn read(&self, conn: &mut Option<SqliteConnection>, job: &ReadJob) -> Result<ReadPage, StreamLogError> {
+        let open = match conn {
+            Some(open) => open,
+            None => conn.insert(connect(&self.url).map_err(|what| log_error(&self.url, what))?),
+        };
+        let page = open.transaction(|tx| rows::read(tx, &job.room, job.after, job.limit));
+        match page {
+            Ok(page) => Ok(page),
+            Err(OpError::Refused(error)) => Err(error),
+            Err(OpError::Sql(error)) => {
+                // It may be the connection; a new one costs little.
+                *conn = None;
+                Err(log_error(&self.url, Shared::new(error)))
+            }
+        }
+    }
+}
+
+fn connect(url: &str) -> Result<SqliteConnection, Shared> {
+    let mut conn = SqliteConnection::establish(url).map_err(Shared::new)?;
+    for pragma in ["PRAGMA busy_timeout = 5000", "PRAGMA query_only = ON"] {
+        conn.batch_execute(pragma).map_err(Shared::new)?;
+    }
+    Ok(conn)
+}

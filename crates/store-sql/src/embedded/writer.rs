@@ -1,0 +1,200 @@
+//! The one thread that writes to the log: takes what waits, commits it in one transaction, then answers.
+//!
+//! While one group is being committed the next one gathers, so groups grow with the load and nobody waits for a timer.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, mpsc},
+};
+
+use diesel::{
+    SqliteConnection,
+    connection::{AnsiTransactionManager, Connection, SimpleConnection, TransactionManager},
+};
+use tokio::sync::oneshot;
+use yhub_core::{RoomId, TimeSource};
+use yhub_store::{LogEntry, StreamLogError};
+
+use super::{
+    heads::Heads,
+    options::{Durability, EmbeddedLogOptions},
+    queue::Place,
+    rows::Tx,
+    tails::Tails,
+};
+use crate::error::{OpError, Shared, log_error, panic_text};
+
+/// One operation, from its caller to its answer. It may run more than once: each time the former one was rolled back.
+pub(crate) trait Job: Send {
+    /// Does nobody wait for it any more?
+    fn is_cancelled(&self) -> bool;
+    /// Does it inside an open transaction and keeps the answer.
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), diesel::result::Error>;
+    /// Answers: with what was kept if it was committed, with the failure otherwise.
+    fn answer(self: Box<Self>, committed: Result<(), StreamLogError>);
+}
+
+/// A [`Job`] made of a function and somebody who waits.
+pub(crate) struct Call<F, T> {
+    pub(crate) op: F,
+    pub(crate) kept: Option<Result<T, StreamLogError>>,
+    pub(crate) reply: oneshot::Sender<Result<T, StreamLogError>>,
+}
+
+impl<F, T> Job for Call<F, T>
+where
+    F: FnMut(&mut Tx<'_>) -> Result<T, OpError> + Send,
+    T: Send,
+{
+    fn is_cancelled(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), diesel::result::Error> {
+        self.kept = None;
+        self.kept = Some(match (self.op)(tx) {
+            Ok(value) => Ok(value),
+            Err(OpError::Refused(error)) => Err(error),
+            Err(OpError::Sql(error)) => return Err(error),
+        });
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StreamLogError>) {
+        let answer = match (committed, self.kept) {
+            (Ok(()), Some(kept)) => kept,
+            (Err(error), _) => Err(error),
+            // Not committed and not failed: it was cancelled before its turn.
+            (Ok(()), None) => return,
+        };
+        // Whoever stopped waiting does not want to know.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// Why a group was not committed.
+enum Failure {
+    /// An operation of it failed or panicked; by themselves the others may succeed.
+    InOne(Shared),
+    /// The file did; nobody would succeed.
+    OfAll(Shared),
+}
+
+pub(crate) struct Writer {
+    /// `None` until the first group, and after a failure that leaves it in doubt.
+    conn: Option<SqliteConnection>,
+    url: Arc<str>,
+    heads: Heads,
+    time: Arc<dyn TimeSource>,
+    tails: Arc<Tails>,
+    options: EmbeddedLogOptions,
+}
+
+impl Writer {
+    pub(crate) fn new(url: Arc<str>, options: EmbeddedLogOptions, time: Arc<dyn TimeSource>, tails: Arc<Tails>) -> Self {
+        Self { conn: None, url, heads: Heads::new(options.cached_rooms), time, tails, options }
+    }
+
+    /// Serves until the queue is closed and empty.
+    pub(crate) fn run(mut self, jobs: &mpsc::Receiver<(Box<dyn Job>, Place)>) {
+        while let Ok(first) = jobs.recv() {
+            let mut size_bytes = first.1.size_bytes;
+            let mut group = vec![first];
+            while group.len() < self.options.group_operations && size_bytes < self.options.group_bytes {
+                let Ok(next) = jobs.try_recv() else { break };
+                size_bytes = size_bytes.saturating_add(next.1.size_bytes);
+                group.push(next);
+            }
+            self.serve(group);
+        }
+    }
+
+    /// Commits a group and answers it. If one operation spoils it, each goes by itself.
+    fn serve(&mut self, mut group: Vec<(Box<dyn Job>, Place)>) {
+        match self.commit(&mut group) {
+            Ok(()) => answer(group, || Ok(())),
+            Err(Failure::OfAll(what)) => answer(group, || Err(log_error(&self.url, what.clone()))),
+            Err(Failure::InOne(what)) if group.len() == 1 => answer(group, || Err(log_error(&self.url, what.clone()))),
+            Err(Failure::InOne(_)) => group.into_iter().for_each(|job| self.serve(vec![job])),
+        }
+    }
+
+    fn commit(&mut self, group: &mut [(Box<dyn Job>, Place)]) -> Result<(), Failure> {
+        let mut appended = Vec::new();
+        let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(group, &mut appended)));
+        let outcome = attempt.unwrap_or_else(|panic| {
+            // Wherever it was thrown, the connection may be in the middle of something.
+            self.conn = None;
+            Err(Failure::InOne(Shared::new(panic_text(panic.as_ref()))))
+        });
+        match &outcome {
+            Ok(()) => {
+                // A tail that panics must not make an append that is durable look failed.
+                if catch_unwind(AssertUnwindSafe(|| self.tails.push(&appended))).is_err() {
+                    self.tails.end_all(&Shared::new("a panic while new entries were handed out"));
+                }
+            }
+            // What was known by heart may be of the transaction that was taken back.
+            Err(_) => self.heads.forget_all(),
+        }
+        outcome
+    }
+
+    fn attempt(
+        &mut self,
+        group: &mut [(Box<dyn Job>, Place)],
+        appended: &mut Vec<(RoomId, Vec<LogEntry>)>,
+    ) -> Result<(), Failure> {
+        let now_ms = self.time.now_ms();
+        let conn = match &mut self.conn {
+            Some(conn) => conn,
+            none => none.insert(connect(&self.url, self.options.durability).map_err(Failure::OfAll)?),
+        };
+        let of_all = |error: diesel::result::Error| Failure::OfAll(Shared::new(error));
+        if let Err(error) = AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN IMMEDIATE") {
+            self.conn = None;
+            return Err(of_all(error));
+        }
+        let mut tx = Tx { conn, heads: &mut self.heads, now_ms, appended };
+        for (job, _) in group.iter_mut() {
+            if job.is_cancelled() {
+                continue;
+            }
+            if let Err(error) = job.run(&mut tx) {
+                if AnsiTransactionManager::rollback_transaction(conn).is_err() {
+                    self.conn = None;
+                }
+                return Err(Failure::InOne(Shared::new(error)));
+            }
+        }
+        if let Err(error) = AnsiTransactionManager::commit_transaction(conn) {
+            self.conn = None;
+            return Err(of_all(error));
+        }
+        Ok(())
+    }
+}
+
+/// Answers all of a group. The places are given back only now: a job is in the queue until it is answered.
+fn answer(group: Vec<(Box<dyn Job>, Place)>, committed: impl Fn() -> Result<(), StreamLogError>) {
+    for (job, _place) in group {
+        job.answer(committed());
+    }
+}
+
+/// The connection that writes.
+pub(crate) fn connect(url: &str, durability: Durability) -> Result<SqliteConnection, Shared> {
+    let mut conn = SqliteConnection::establish(url).map_err(Shared::new)?;
+    let synchronous = match durability {
+        Durability::PowerLoss => "PRAGMA synchronous = FULL",
+        Durability::ProcessCrash => "PRAGMA synchronous = NORMAL",
+    };
+    // `busy_timeout`: nobody else writes, but a backup or an operator may hold the file for a moment.
+    // `journal_size_limit`: a burst must not leave a large file for ever.
+    let pragmas =
+        ["PRAGMA busy_timeout = 5000", synchronous, "PRAGMA wal_autocheckpoint = 4000", "PRAGMA journal_size_limit = 67108864"];
+    for pragma in pragmas {
+        conn.batch_execute(pragma).map_err(Shared::new)?;
+    }
+    Ok(conn)
+}

@@ -1,0 +1,93 @@
+//! The tables as Diesel sees them. Their meaning stands in the migrations.
+
+/// `stream.sqlite3`.
+pub(crate) mod stream {
+    diesel::table! {
+        stream_rooms (id) {
+            id -> BigInt,
+            org -> Text,
+            docid -> Text,
+            branch -> Text,
+            last_ms -> BigInt,
+            last_seq -> BigInt,
+            trimmed_ms -> BigInt,
+            trimmed_seq -> BigInt,
+            epoch -> BigInt,
+        }
+    }
+
+    diesel::table! {
+        stream_entries (pos) {
+            pos -> BigInt,
+            room -> BigInt,
+            ms -> BigInt,
+            seq -> BigInt,
+            message -> Nullable<Binary>,
+        }
+    }
+
+    diesel::table! {
+        stream_tasks (id) {
+            id -> BigInt,
+            room -> BigInt,
+            owner -> Nullable<Text>,
+            epoch -> BigInt,
+            attempt -> BigInt,
+            since_ms -> BigInt,
+        }
+    }
+
+    diesel::table! {
+        stream_probe (id) {
+            id -> BigInt,
+            checked_ms -> BigInt,
+        }
+    }
+
+    diesel::joinable!(stream_tasks -> stream_rooms (room));
+    diesel::allow_tables_to_appear_in_same_query!(stream_rooms, stream_entries, stream_tasks);
+}
+
+/// `documents.sqlite3`, and the same names in other databases.
+pub(crate) mod documents {
+    diesel::table! {
+        yhub_ydoc_v1 (org, docid, branch, t) {
+            org -> Text,
+            docid -> Text,
+            branch -> Text,
+            t -> Text,
+            created -> Nullable<BigInt>,
+            gcdoc -> Nullable<Binary>,
+            nongcdoc -> Nullable<Binary>,
+            contentmap -> Nullable<Binary>,
+            contentids -> Nullable<Binary>,
+            gcdoc_is_reference -> Bool,
+            nongcdoc_is_reference -> Bool,
+            contentmap_is_reference -> Bool,
+            contentids_is_reference -> Bool,
+        }
+    }
+
+    diesel::table! {
+        yhub_ydoc_tombstones_v1 (org, docid, branch) {
+            org -> Text,
+            docid -> Text,
+            branch -> Text,
+            deleted_at -> BigInt,
+            hard -> Bool,
+            purged_at -> Nullable<BigInt>,
+            by -> Nullable<Text>,
+        }
+    }
+
+    diesel::table! {
+        yhub_room_epochs_v1 (org, docid, branch) {
+            org -> Text,
+            docid -> Text,
+            branch -> Text,
+            epoch -> BigInt,
+        }
+    }
+
+    diesel::allow_tables_to_appear_in_same_query!(yhub_ydoc_v1, yhub_ydoc_tombstones_v1, yhub_room_epochs_v1);
+}

@@ -13,9 +13,10 @@ export class Traffic {
   /** Payload bytes and frames received since the last `reset`. */
   bytes = 0
   frames = 0
-  /** Sockets that were made, that opened, and the close codes seen, since the start. */
+  /** Sockets that were made, that opened, that are open now, and the close codes seen, since the start. */
   attempts = 0
   opened = 0
+  live = 0
   closes = []
   /** Subprotocol of the open socket. */
   protocol = ''
@@ -36,7 +37,9 @@ export function tappedSocket (traffic, protocols) {
       traffic.attempts++
       this.on('open', () => {
         traffic.opened++
+        traffic.live++
         traffic.protocol = this.protocol
+        this.once('close', () => traffic.live--)
       })
       this.on('close', (code) => traffic.closes.push(code))
       // Without a listener an error while connecting (nobody listens there yet) would end the process.

@@ -5,6 +5,9 @@ import { tappedSocket, Traffic } from './socket.mjs'
 import { until, within, DEADLINE_MS } from './wait.mjs'
 import { EMPTY_STATE_VECTOR, parseFrame, STEP1, STEP2, SYNC, syncFrame } from './frames.mjs'
 
+// Each provider listens for the end of the process; with many of them node would suspect a leak.
+process.setMaxListeners(0)
+
 /** Address of the hub, without a path. */
 export const HUB = (process.env.YHUB_URL ?? 'ws://127.0.0.1:4400').replace(/\/+$/, '')
 const ORG = process.env.YHUB_ORG ?? 'clients'

@@ -58,6 +58,8 @@ export class Ledger {
       held.add(contentsOf(update))
       document.apply(update)
     }
+    // A map value that was overwritten elsewhere counts as deleted once it is integrated, without an update that says so.
+    held.add(contentsOf(document.encode()))
     const shown = new Contents()
     for (const contents of this.#seen.slice(0, seen)) shown.add(contents)
     const lost = shown.missingFrom(held)

@@ -15,6 +15,10 @@ export class Oracle {
     Y.applyUpdate(this.doc, update)
   }
 
+  encode () {
+    return Y.encodeStateAsUpdate(this.doc)
+  }
+
   fingerprint () {
     return fingerprint(this.doc)
   }

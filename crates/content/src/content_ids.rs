@@ -2,7 +2,7 @@
 
 use yhub_encoding::{DecodeError, Reader};
 
-use crate::IdSet;
+use crate::{Content, IdSet};
 
 /// The ids of content that was inserted and of content that was deleted.
 ///
@@ -49,13 +49,13 @@ impl ContentIds {
     }
 
     /// What it holds and `other` does not.
-    pub fn difference(&self, other: &Self) -> Self {
-        Self { inserts: self.inserts.difference(&other.inserts), deletes: self.deletes.difference(&other.deletes) }
+    pub fn difference<B: Content>(&self, other: &B) -> Self {
+        Self { inserts: self.inserts.difference(other.inserts()), deletes: self.deletes.difference(other.deletes()) }
     }
 
     /// What both hold.
-    pub fn intersection(&self, other: &Self) -> Self {
-        Self { inserts: self.inserts.intersection(&other.inserts), deletes: self.deletes.intersection(&other.deletes) }
+    pub fn intersection<B: Content>(&self, other: &B) -> Self {
+        Self { inserts: self.inserts.intersection(other.inserts()), deletes: self.deletes.intersection(other.deletes()) }
     }
 
     /// Appends inserts, then deletes.

@@ -1,17 +1,25 @@
 //! Content ids, attribution and the algebra of Yjs updates, straight on bytes.
 
+mod attribute;
 mod content_ids;
+mod content_map;
 mod guard;
+mod id_map;
+mod id_map_codec;
+mod id_map_merge;
 mod id_set;
 mod ranges;
 mod state_vector;
 mod update;
 
+pub use attribute::{AttributeName, ContentAttribute};
 pub use content_ids::ContentIds;
+pub use content_map::{Author, Content, ContentMap, CustomAttribution, attribution};
 pub use guard::{
     GuardError, Inspected, Limits, UpdateSummary, check_content_ids, check_delete_set, check_id_set, check_state_vector,
     check_update, inspect_update,
 };
+pub use id_map::{Attributes, IdMap, MapRange};
 pub use id_set::IdSet;
 pub use ranges::{IdRange, Ids, Span};
 pub use state_vector::StateVector;

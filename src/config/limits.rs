@@ -8,7 +8,7 @@ section! {
         /// Structs (runs of content) in one update.
         max_update_structs: usize = 10_000_000, 1_000..=1_000_000_000;
         /// Depth to which values may be nested in one another.
-        max_nesting: usize = 128, 8..=512;
+        max_nesting: usize = 128, 8..=256;
         /// Bytes of an org, a docid or a branch, each.
         max_room_name_bytes: usize = 512, 1..=4_096;
         /// Bytes of one presence message.

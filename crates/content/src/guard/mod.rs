@@ -32,7 +32,7 @@ pub struct UpdateSummary {
     pub structs: usize,
     /// Ids that it inserts.
     pub inserted_ids: u64,
-    /// Ranges of its delete set.
+    /// Ranges of its delete set, as written, without empty ones.
     pub delete_ranges: usize,
 }
 
@@ -57,13 +57,20 @@ pub struct Inspected {
 /// # Errors
 /// What is wrong first, or which limit is passed first.
 pub fn check_update(update: &[u8], limits: &Limits) -> Result<UpdateSummary, GuardError> {
-    let (mut summary, mut reader) = walk(update, limits, |_, _| {})?;
+    let (mut summary, reader) = walk(update, limits, |_, _| {})?;
+    summary.delete_ranges = count_deletes(reader, limits)?;
+    Ok(summary)
+}
+
+/// Checks the delete set at the reader's position; gives the number of its ranges.
+fn count_deletes(mut reader: Reader<'_>, limits: &Limits) -> Result<usize, GuardError> {
+    let mut ranges = 0;
     read_deletes(&mut reader, |_, _, _| {
-        summary.delete_ranges += 1;
+        ranges += 1;
         Ok(())
     })?;
-    within("ranges of deleted ids", summary.delete_ranges, limits.max_delete_ranges)?;
-    Ok(summary)
+    within("ranges of deleted ids", ranges, limits.max_delete_ranges)?;
+    Ok(ranges)
 }
 
 /// Checks an update and gives the content ids too: one walk where [`check_update`] and [`crate::content_ids`] take two.
@@ -84,9 +91,8 @@ pub fn inspect_update(update: &[u8], limits: &Limits) -> Result<Inspected, Guard
     if let Some(done) = open {
         done.finish(&mut inserts);
     }
+    summary.delete_ranges = count_deletes(reader, limits)?;
     let deletes = read_delete_set(reader)?;
-    summary.delete_ranges = deletes.range_count();
-    within("ranges of deleted ids", summary.delete_ranges, limits.max_delete_ranges)?;
     Ok(Inspected { ids: ContentIds { inserts, deletes }, summary })
 }
 
@@ -151,13 +157,7 @@ pub fn check_state_vector(bytes: &[u8], limits: &Limits) -> Result<usize, GuardE
 /// What is wrong first, or which limit is passed first.
 pub fn check_delete_set(bytes: &[u8], limits: &Limits) -> Result<usize, GuardError> {
     within_size(bytes, limits)?;
-    let mut ranges = 0;
-    read_deletes(&mut Reader::new(bytes), |_, _, _| {
-        ranges += 1;
-        Ok(())
-    })?;
-    within("ranges of deleted ids", ranges, limits.max_delete_ranges)?;
-    Ok(ranges)
+    count_deletes(Reader::new(bytes), limits)
 }
 
 /// Checks a set of ids in the form that stands alone ([`IdSet::encode`]), and gives its number of ranges.

@@ -132,12 +132,12 @@ fn vectors_overlapping_merges_lose_nothing() {
         same(&content_ids(&merged).unwrap().to_bytes(), &case["contentIds"], &format!("case {index}"));
         same(&state_vector_of(&merged).unwrap().to_bytes(), &case["stateVector"], &format!("case {index}"));
 
-        // Items may be cut differently than yjs 13 cuts them; the document they make must be the same.
+        // Items may be cut differently than yjs 13 cuts them; the document they make must be the same. (With holes it need
+        // not be that of the inputs one by one: what waits for a hole differs.)
         let document = integrated(std::slice::from_ref(&merged));
-        assert_eq!(document, integrated(&inputs), "case {index}");
         let expected = &case["integrated"];
         assert_eq!(document.0, StateVector::from_bytes(&hex(&expected["stateVector"])).unwrap(), "case {index}");
-        let text: String = items(&expected["t"]["children"]).iter().filter_map(Value::as_str).collect();
+        let text: String = expected["t"]["children"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         assert_eq!(document.1, text, "case {index}");
     }
 }

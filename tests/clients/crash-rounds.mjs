@@ -25,9 +25,15 @@ const data = mkdtempSync(join(tmpdir(), 'yhub-crash-'))
 const file = join(data, 'crash.json')
 console.log(`seed ${seed}, data in ${data}`)
 
+// Whatever ends this process ends what it has started.
+const children = new Set()
+process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')))
+
 async function startHub () {
   const hub = spawn(binary, ['--listen', `127.0.0.1:${port}`, '--data-dir', join(data, 'hub')], { stdio: ['ignore', 'ignore', 'inherit'] })
   const dead = once(hub, 'exit')
+  children.add(hub)
+  hub.on('exit', () => children.delete(hub))
   await until('the hub to listen', () => new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1', () => resolve(socket.end()))
     socket.on('error', () => resolve(null))
@@ -47,6 +53,7 @@ function startWriters () {
     stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...process.env, YHUB_URL: `ws://127.0.0.1:${port}` }
   })
+  children.add(child)
   const waiting = []
   let progress = {}
   createInterface({ input: child.stdout }).on('line', (line) => {

@@ -61,6 +61,30 @@ impl ContentMap {
         Self { inserts: IdMap::from_id_set(&ids.inserts, of_inserts), deletes: IdMap::from_id_set(&ids.deletes, of_deletes) }
     }
 
+    /// What is stored with an update of `ids`: who made it (`None`: a writer that is nobody), when, in milliseconds since
+    /// 1970, and the custom attributions (key and value) that the client gives.
+    ///
+    /// Order: `insert` or `delete`, `insertAt` or `deleteAt`, then `insert:{key}` or `delete:{key}` in the order given.
+    pub fn attribution(ids: &ContentIds, user: Option<&str>, at_ms: u64, custom: &[(String, String)]) -> Self {
+        let of = |set: &IdSet, who: AttributeName, when: AttributeName| {
+            // Most updates delete nothing: no attributes need be made for that.
+            if set.is_empty() {
+                return IdMap::new();
+            }
+            let mut attributes = Vec::with_capacity(2 + custom.len());
+            attributes.extend(user.map(|user| ContentAttribute::new(who.clone(), user)));
+            // Exact for as long as milliseconds stay below 2^53.
+            attributes.push(ContentAttribute::new(when, at_ms as f64));
+            attributes
+                .extend(custom.iter().map(|(key, value)| ContentAttribute::new(&format!("{}:{key}", &*who)[..], &value[..])));
+            IdMap::from_id_set(set, &attributes)
+        };
+        Self {
+            inserts: of(&ids.inserts, AttributeName::INSERT, AttributeName::INSERT_AT),
+            deletes: of(&ids.deletes, AttributeName::DELETE, AttributeName::DELETE_AT),
+        }
+    }
+
     /// The content that it speaks of.
     pub fn to_ids(&self) -> ContentIds {
         ContentIds { inserts: self.inserts.to_id_set(), deletes: self.deletes.to_id_set() }
@@ -124,51 +148,5 @@ impl ContentMap {
     /// Reads the map that `bytes` begin with; what follows it is ignored.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         Self::decode(&mut Reader::new(bytes))
-    }
-}
-
-/// Something that a client says of its edits beside who and when.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CustomAttribution {
-    /// What it speaks of; may be empty.
-    pub key: String,
-    /// What it says; may be empty.
-    pub value: String,
-}
-
-/// Who made an edit, and when.
-#[derive(Clone, Copy, Debug)]
-pub struct Author<'a> {
-    /// The user id; `None` for a writer that is nobody.
-    pub user: Option<&'a str>,
-    /// When, in milliseconds since 1970.
-    pub at_ms: u64,
-    /// What the client says beside.
-    pub custom: &'a [CustomAttribution],
-}
-
-/// What is stored with an update of `ids` by `author`.
-///
-/// Order: who (`insert` or `delete`), when (`insertAt` or `deleteAt`), then the custom ones in their order.
-pub fn attribution(ids: &ContentIds, author: &Author<'_>) -> ContentMap {
-    let of = |set: &IdSet, who: AttributeName, when: AttributeName| {
-        // Most updates delete nothing: no attributes need be made for that.
-        if set.is_empty() {
-            return IdMap::new();
-        }
-        let mut attributes = Vec::with_capacity(2 + author.custom.len());
-        let custom = author.custom.iter().map(|CustomAttribution { key, value }| {
-            let name = format!("{}:{key}", &*who);
-            ContentAttribute::new(&name[..], &value[..])
-        });
-        attributes.extend(author.user.map(|user| ContentAttribute::new(who.clone(), user)));
-        // Exact for as long as milliseconds stay below 2^53.
-        attributes.push(ContentAttribute::new(when, author.at_ms as f64));
-        attributes.extend(custom);
-        IdMap::from_id_set(set, &attributes)
-    };
-    ContentMap {
-        inserts: of(&ids.inserts, AttributeName::INSERT, AttributeName::INSERT_AT),
-        deletes: of(&ids.deletes, AttributeName::DELETE, AttributeName::DELETE_AT),
     }
 }

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use yhub_content::{
-    Author, ContentAttribute, ContentIds, ContentMap, CustomAttribution, IdMap, IdRange, IdSet, Ids, attribution,
-};
+use yhub_content::{ContentAttribute, ContentIds, ContentMap, IdMap, IdRange, IdSet, Ids};
 use yhub_encoding::Any;
 
 /// Client, clock, length, attributes.
@@ -178,9 +176,8 @@ proptest! {
 fn attributions_stand_in_their_order() {
     let ids: IdSet = [(7, IdRange::new(3, 2).unwrap())].into_iter().collect();
     let ids = ContentIds { inserts: ids.clone(), deletes: ids };
-    let custom = ["a", "b", "a"].map(|key| CustomAttribution { key: key.into(), value: "v".into() });
-    let author = Author { user: Some("alice"), at_ms: 1_719_792_000_000, custom: &custom };
-    let map = attribution(&ids, &author);
+    let custom = ["a", "b", "a"].map(|key| (key.into(), "v".into()));
+    let map = ContentMap::attribution(&ids, Some("alice"), 1_719_792_000_000, &custom);
     let at = Any::Number(1_719_792_000_000.0);
     let expect = |kind: &str, found: &IdMap| {
         let (_, range, attributes) = found.iter().next().unwrap();
@@ -198,10 +195,10 @@ fn attributions_stand_in_their_order() {
     expect("delete", &map.deletes);
     assert_eq!(map.to_ids(), ids);
 
-    let nobody = attribution(&ids, &Author { user: None, custom: &[], ..author });
+    let nobody = ContentMap::attribution(&ids, None, 1_719_792_000_000, &[]);
     let (.., attributes) = nobody.inserts.iter().next().unwrap();
     assert_eq!(attributes.iter().cloned().collect::<Vec<_>>(), [ContentAttribute::new("insertAt", at)]);
-    assert!(attribution(&ContentIds::new(), &author).is_empty());
+    assert!(ContentMap::attribution(&ContentIds::new(), Some("alice"), 1, &custom).is_empty());
 }
 
 #[test]

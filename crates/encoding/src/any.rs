@@ -315,7 +315,7 @@ pub fn read_object_header(reader: &mut Reader<'_>) -> Result<usize, DecodeError>
     let at = reader.position();
     match reader.u8()? {
         OBJECT => reader.count(2),
-        tag => Err(DecodeError::UnknownTag { at, tag: u64::from(tag) }),
+        _ => Err(DecodeError::Invalid { at, what: "something else stands where an object is expected" }),
     }
 }
 

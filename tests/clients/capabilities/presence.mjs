@@ -93,16 +93,18 @@ capability(`a joiner sees ${CROWD} others at once`, {}, async (t) => {
   await everyone(late, CROWD / 2)
 })
 
-capability('alone and without awareness: connected through two minutes of silence', { early: true, hubOnly: true, ms: SILENCE_MS + 60_000 }, async (t) => {
-  const client = t.open(freshRoom('silent'), { awareness: null })
-  await client.synced()
+capability('alone, with and without awareness: connected through two minutes of silence', { early: true, hubOnly: true, ms: SILENCE_MS + 60_000 }, async (t) => {
+  const [silent, shown] = [t.open(freshRoom('silent'), { awareness: null }), t.open(freshRoom('shown'))]
+  await Promise.all([silent.synced(), shown.synced()])
   await pause(SILENCE_MS)
-  assert.deepEqual(client.traffic.closes, [], 'close codes')
-  assert.equal(client.traffic.opened, 1, 'sockets opened')
-  assert.ok(client.provider.wsconnected)
-  // The link is not only open, it works.
-  const other = t.open(client.room)
-  await other.synced()
-  t.kit.text(client.doc, 'text').insert(0, 'still here', {})
-  await settled([client, other])
+  for (const client of [silent, shown]) {
+    assert.deepEqual(client.traffic.closes, [], `close codes of ${client.name}`)
+    assert.equal(client.traffic.opened, 1, `sockets that ${client.name} opened`)
+    assert.ok(client.provider.wsconnected)
+    // The link is not only open, it works.
+    const other = t.open(client.room)
+    await other.synced()
+    t.kit.text(client.doc, 'text').insert(0, 'still here', {})
+    await settled([client, other])
+  }
 })

@@ -227,3 +227,20 @@ capability('the sender gets its own updates back', {}, async (t) => {
   await until('the echo', () => dumpUpdates(...echoed) === dumpUpdates(t.kit.encode(writer.doc)))
 })
 
+
+capability('a malformed frame ends only the connection it came from', { hubOnly: true }, async (t) => {
+  const room = freshRoom('malformed')
+  const [culprit, bystander] = [t.open(room), t.open(room)]
+  await Promise.all([culprit.synced(), bystander.synced()])
+  for (const frame of [[SYNC, UPDATE, 200, 1], [SYNC, UPDATE, 5, 1, 1, 1, 255, 255], [1, 6, 255, 255, 255, 255, 255, 255]]) {
+    const before = culprit.traffic.closes.length
+    culprit.send(Uint8Array.from(frame))
+    await until(`the connection that sent [${frame}] to be closed`, () => culprit.traffic.closes.length > before)
+    const code = culprit.traffic.closes.at(-1)
+    assert.ok(code >= 4400 && code <= 4499, `a permanent close code for [${frame}], not ${code}`)
+    await culprit.online()
+  }
+  assert.deepEqual([bystander.traffic.opened, bystander.traffic.closes], [1, []], 'the bystander was not disturbed')
+  t.kit.text(culprit.doc, 'text').insert(0, 'sorry', {})
+  await settled([culprit, bystander])
+})

@@ -119,7 +119,8 @@ pub enum StoreOutcome {
     AlreadyThere,
     /// The room was deleted for good: nothing was stored or deleted.
     HardDeleted,
-    /// A later claim of this room has stored since: nothing was stored or deleted.
+    /// A later claim of this room has stored since: nothing was stored or deleted. Of a room that was deleted for good,
+    /// that is said instead.
     Superseded,
 }
 
@@ -135,7 +136,8 @@ pub trait DocStore: Send + Sync + 'static {
     /// of the INSERT.
     async fn store(&self, version: StoreVersion) -> Result<StoreOutcome, DocStoreError>;
 
-    /// Records a deletion. Storing again keeps time and author of the first, and can only turn hard from false to true.
+    /// Records a deletion. Storing again keeps time and author of the first; it can only turn hard from false to true, and
+    /// say when the room was purged if that was not known.
     async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<(), DocStoreError>;
 
     /// Answers iff the store can be read now.

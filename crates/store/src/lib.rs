@@ -5,6 +5,8 @@
 mod doc_store;
 mod error;
 mod stream_log;
+#[cfg(feature = "testsuite")]
+pub mod testsuite;
 
 pub use doc_store::{Asset4, AssetKind, AssetSelection, DocStore, StoreOutcome, StoreVersion, StoredRoom, Tombstone, VersionRow};
 pub use error::{BoxError, DocStoreError, StreamLogError};

@@ -111,7 +111,8 @@ pub enum TailEvent {
 
 /// Says which rooms a tail follows. Calls return at once; their effect comes through the tail.
 pub trait TailControl: Send + Sync {
-    /// Brings every entry of `room` after `after`. Following a room that is followed already starts over from `after`.
+    /// Brings every entry of `room` after `after`. Following a room that is followed already starts over from `after`:
+    /// nothing arrives any more of what was under way before.
     fn follow(&self, room: RoomId, after: StreamClock);
     /// No entries of `room` from now on; some may be under way.
     fn unfollow(&self, room: &RoomId);
@@ -139,8 +140,9 @@ pub trait StreamLog: Send + Sync + 'static {
     /// "Now" of the log: milliseconds since 1970. Everything stored takes its time from here.
     async fn now_ms(&self) -> Result<u64, StreamLogError>;
 
-    /// Claims up to `max` tasks for `worker`: those that nobody claimed and that are older than `debounce`, and those
-    /// whose owner did not renew them for `lease`. Oldest first.
+    /// Claims up to `max` tasks for `worker`: those that nobody claimed and that are at least `debounce` old, and those
+    /// whose owner did not renew them for `lease`. Oldest first. Where the log's time has gone back by more than that,
+    /// they may be claimed at once: neither waits until time has caught up.
     async fn claim(
         &self,
         worker: &WorkerId,
@@ -152,8 +154,8 @@ pub trait StreamLog: Send + Sync + 'static {
     /// Renews those of `tasks` that are still `worker`'s under the same epoch, and returns which these are.
     async fn renew(&self, worker: &WorkerId, tasks: &[Task]) -> Result<Vec<TaskId>, StreamLogError>;
 
-    /// Ends `task` and trims its room: entries up to and including `upto` that are older than `min_lifetime` leave the
-    /// stream. If entries are left a new task is enqueued, otherwise the room is no longer live; both in one atomic
+    /// Ends `task` and trims its room: entries up to and including `upto` that are at least `min_lifetime` old leave the
+    /// stream (up to a second later, if the engine counts in seconds). If entries are left a new task is enqueued, otherwise the room is no longer live; both in one atomic
     /// step. Does nothing if the task is not `worker`'s under its epoch.
     async fn complete(
         &self,

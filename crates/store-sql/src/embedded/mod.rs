@@ -28,7 +28,7 @@ use yhub_store::{Append, Completed, ReadLimit, ReadPage, StreamLog, StreamLogErr
 pub use self::options::{Durability, EmbeddedLogOptions};
 use self::{
     queue::{Bounds, Queue},
-    readers::{ReadQueue, Readers, read_page},
+    readers::{ReadJob, ReadQueue, Readers},
     rows::Tx,
     tails::Tails,
     writer::{Call, Job, Writer},
@@ -139,7 +139,9 @@ impl StreamLog for EmbeddedLog {
     }
 
     async fn read(&self, room: &RoomId, after: StreamClock, limit: ReadLimit) -> Result<ReadPage, StreamLogError> {
-        read_page(&self.reads, room.clone(), after, limit).await
+        let (job, answer) = ReadJob::new(room.clone(), after, limit);
+        self.reads.send(job, 0).await?;
+        answer.await.unwrap_or_else(|_| Err(self.reads.closed()))
     }
 
     async fn tail(&self) -> Result<(Box<dyn TailControl>, Tail), StreamLogError> {

@@ -40,8 +40,8 @@ pub(crate) struct Queue<J> {
 pub(crate) struct Place {
     /// What the job was said to weigh.
     pub(crate) size_bytes: usize,
-    _operation: OwnedSemaphorePermit,
-    _units: OwnedSemaphorePermit,
+    /// Operation and units; `None` for a job whose sender has a bound of its own.
+    _permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
 }
 
 impl<J> Queue<J> {
@@ -84,7 +84,16 @@ impl<J> Queue<J> {
                 }
             }
         };
-        let place = Place { size_bytes, _operation: permits.0, _units: permits.1 };
+        self.put(job, Place { size_bytes, _permits: Some(permits) })
+    }
+
+    /// Puts `job` into the queue past its bounds: for senders that bound what they send by themselves. Whoever waited
+    /// for room and was not polled meanwhile, as a tail that nobody takes from, would keep that room from everybody.
+    pub(crate) fn send_past_the_bounds(&self, job: J) -> Result<(), StreamLogError> {
+        self.put(job, Place { size_bytes: 0, _permits: None })
+    }
+
+    fn put(&self, job: J, place: Place) -> Result<(), StreamLogError> {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.as_ref().and_then(|jobs| jobs.send((job, place)).ok()).ok_or_else(|| self.closed())
     }

@@ -30,16 +30,15 @@ pub(crate) struct ReadJob {
 /// The way to the readers.
 pub(crate) type ReadQueue = Queue<ReadJob>;
 
-/// Reads a page through `queue`.
-pub(crate) async fn read_page(
-    queue: &ReadQueue,
-    room: RoomId,
-    after: StreamClock,
-    limit: ReadLimit,
-) -> Result<ReadPage, StreamLogError> {
-    let (reply, answer) = oneshot::channel();
-    queue.send(ReadJob { room, after, limit, reply }, 0).await?;
-    answer.await.unwrap_or_else(|_| Err(queue.closed()))
+/// Where the page, or why there is none, will be.
+pub(crate) type ReadAnswer = oneshot::Receiver<Result<ReadPage, StreamLogError>>;
+
+impl ReadJob {
+    /// Reads entries of `room` after `after`.
+    pub(crate) fn new(room: RoomId, after: StreamClock, limit: ReadLimit) -> (Self, ReadAnswer) {
+        let (reply, answer) = oneshot::channel();
+        (Self { room, after, limit, reply }, answer)
+    }
 }
 
 /// What all readers of a log share.

@@ -56,6 +56,10 @@ pub(crate) fn append(
     messages: &[Option<Bytes>],
     floor: StreamClock,
 ) -> Result<Vec<StreamClock>, OpError> {
+    if messages.is_empty() {
+        // Else the room would be live without an entry.
+        return Ok(Vec::new());
+    }
     let known = head(tx, room)?;
     let mut last = known.as_ref().map_or(StreamClock::ZERO, |head| head.last).max(floor);
     let mut clocks = Vec::with_capacity(messages.len());

@@ -15,12 +15,12 @@ use yhub_core::{RoomId, StreamClock};
 use yhub_store::{LogEntry, ReadLimit, ReadPage, StreamLogError, TailControl, TailEvent};
 
 use super::{
-    readers::{ReadQueue, read_page},
+    readers::{ReadJob, ReadQueue},
     tail_state::{ReadTicket, Step, TailState},
 };
 use crate::error::{Shared, log_error};
 
-/// So many rooms of one tail catch up at the same time.
+/// So many rooms of one tail catch up at the same time. So a tail that nobody takes from holds so many pages, at most.
 const READS_AT_ONCE: usize = 4;
 /// How much of a room one read brings.
 const PAGE: ReadLimit = ReadLimit { entries: 1024, size_bytes: 1 << 20 };
@@ -171,11 +171,14 @@ impl Stream for FollowTail {
             match step {
                 Step::Deliver(event) => return Poll::Ready(Some(Ok(event))),
                 Step::Read(ticket) => {
+                    let (job, answer) = ReadJob::new(ticket.room.clone(), ticket.after, PAGE);
+                    // Its bound is `READS_AT_ONCE`.
+                    if let Err(error) = this.reads.send_past_the_bounds(job) {
+                        this.done = true;
+                        return Poll::Ready(Some(Err(error)));
+                    }
                     let reads = this.reads.clone();
-                    let read = async move {
-                        let page = read_page(&reads, ticket.room.clone(), ticket.after, PAGE).await;
-                        (ticket, page)
-                    };
+                    let read = async move { (ticket, answer.await.unwrap_or_else(|_| Err(reads.closed()))) };
                     // Polled at the top of the loop.
                     this.under_way.push(Box::pin(read));
                 }

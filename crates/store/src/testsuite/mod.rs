@@ -1,0 +1,157 @@
+//! The suites that say when an engine is correct. Every engine runs every case by name:
+//!
+//! ```ignore
+//! yhub_store::stream_log_conformance!(async { my_stream_log_rig().await });
+//! yhub_store::doc_store_conformance!(async { my_doc_store_rig().await });
+//! ```
+//!
+//! Each macro makes one `#[tokio::test]` a case, with a rig of its own; so the crate that uses it needs tokio as `tokio`.
+//! A case states one sentence of the traits' documentation.
+
+pub mod docs_rows;
+pub mod docs_safety;
+pub mod log_append;
+pub mod log_read;
+pub mod log_tail;
+pub mod log_tasks;
+mod support;
+
+use std::{any::Any, future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use yhub_core::{ManualTime, RoomId, StreamClock};
+
+pub use self::support::SplitMix;
+use crate::{DocStore, StreamLog};
+
+/// A case that takes longer than this hangs.
+const CASE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A stream log of its own for one case.
+pub struct StreamLogRig {
+    /// The engine, empty.
+    pub log: Arc<dyn StreamLog>,
+    /// What a case may do to it beside calling it.
+    pub control: Arc<dyn LogControl>,
+    /// What must live as long as the case: a directory, a server.
+    pub keep: Box<dyn Any + Send>,
+}
+
+/// What a case may do to a stream log beside calling it.
+#[async_trait]
+pub trait LogControl: Send + Sync {
+    /// The smallest step of time that the engine tells apart for certain. Cases wait for a few of these.
+    fn tick(&self) -> Duration;
+
+    /// Has the log's time go on: by setting it, or by waiting.
+    async fn advance(&self, by: Duration);
+
+    /// Has the log's time go back. False if it cannot be done; the case then proves less.
+    async fn set_back(&self, by: Duration) -> bool {
+        let _ = by;
+        false
+    }
+
+    /// Appends a filler. `None` if the engine makes none.
+    async fn append_filler(&self, room: &RoomId, floor: StreamClock) -> Option<StreamClock> {
+        let _ = (room, floor);
+        None
+    }
+}
+
+/// The control of an engine that takes its time from a [`ManualTime`].
+#[async_trait]
+impl LogControl for ManualTime {
+    fn tick(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    async fn advance(&self, by: Duration) {
+        Self::advance(self, by);
+    }
+
+    async fn set_back(&self, by: Duration) -> bool {
+        Self::set_back(self, by);
+        true
+    }
+}
+
+/// A document store of its own for one case.
+pub struct DocStoreRig {
+    /// The engine, empty.
+    pub docs: Arc<dyn DocStore>,
+    /// What must live as long as the case.
+    pub keep: Box<dyn Any + Send>,
+}
+
+/// Runs one case to its end, or fails it when it hangs. For the macros.
+pub async fn run_case(case: impl Future<Output = ()>) {
+    tokio::time::timeout(CASE_TIMEOUT, case).await.expect("the case hangs");
+}
+
+/// One test for each case of the stream log, on the rig that the expression makes: a future of a
+/// [`StreamLogRig`](crate::testsuite::StreamLogRig).
+#[macro_export]
+macro_rules! stream_log_conformance {
+    ($rig:expr) => {
+        $crate::conformance_cases!($rig;
+            log_append: comes_back_in_order_and_whole, clocks_ascend, clocks_stay_above_the_floor,
+            time_that_goes_back_changes_no_order, no_clock_after_the_last_is_an_error, an_append_is_not_torn,
+            rooms_do_not_mix, odd_room_names_are_kept_apart, big_messages_are_whole, fillers_have_a_position_only,
+            clocks_go_on_after_the_stream_was_empty, a_cancelled_append_is_whole_or_absent, check_answers,
+            now_goes_on;
+            log_read: brings_what_is_after, pages_cover_everything, stops_at_the_entries, stops_at_the_bytes,
+            brings_at_least_one, an_unknown_room_is_empty, says_what_was_trimmed;
+            log_tasks: one_task_a_live_room, debounce_is_waited_for, no_debounce_claims_at_once,
+            oldest_first_and_no_more_than_asked, a_lease_lapses, renewing_prolongs, renewing_needs_owner_and_epoch,
+            appending_to_a_claimed_room_enqueues_nothing, completing_trims_and_ends, completing_trims_only_upto,
+            completing_keeps_the_young, completing_needs_owner_and_epoch, completing_twice_does_it_once,
+            giving_back_frees_at_once, giving_back_needs_owner_and_epoch, epochs_and_attempts_grow,
+            workers_share_no_task, time_that_goes_back_strands_no_task, a_cancelled_claim_loses_no_task;
+            log_tail: brings_the_old_then_the_new, follows_from_the_clock_asked_for, unfollowed_means_silent,
+            following_again_starts_over, trimmed_entries_are_a_gap, following_from_the_trimmed_clock_is_no_gap,
+            nothing_lost_or_twice_under_load, nothing_lost_or_twice_while_refollowing, an_undrained_tail_loses_nothing,
+            many_rooms_in_one_tail, what_arrives_can_be_read, a_dropped_tail_disturbs_nobody, fillers_arrive;
+        );
+    };
+}
+
+/// One test for each case of the document store, on the rig that the expression makes: a future of a
+/// [`DocStoreRig`](crate::testsuite::DocStoreRig).
+#[macro_export]
+macro_rules! doc_store_conformance {
+    ($rig:expr) => {
+        $crate::conformance_cases!($rig;
+            docs_rows: an_unknown_room_is_empty, bytes_come_back_exactly, only_what_is_selected_comes,
+            rows_order_as_numbers, replaced_rows_are_gone, its_own_key_is_not_replaced, a_row_that_is_there_is_left_alone,
+            which_columns_are_references, odd_room_names_are_kept_apart, a_name_with_nul_is_kept_or_refused,
+            big_assets_are_whole, hundreds_of_rows_are_replaced_at_once, check_answers;
+            docs_safety: nothing_is_stored_after_a_hard_deletion, a_soft_deletion_bars_nothing,
+            the_first_deletion_keeps_time_and_author, hard_stays_hard, purged_stays_purged,
+            a_tombstone_without_rows_is_seen, a_later_claim_supersedes, the_fence_is_of_one_room,
+            readers_see_one_moment, a_cancelled_store_is_whole_or_absent, a_deletion_wins_every_race,
+            concurrent_claims_end_in_order;
+        );
+    };
+}
+
+/// Makes the tests of the macros above; not for itself.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_cases {
+    ($rig:expr; $($module:ident: $($case:ident),+;)+) => {
+        $($crate::conformance_cases!(@module $rig; $module; $($case),+);)+
+    };
+    (@module $rig:expr; $module:ident; $($case:ident),+) => {
+        mod $module {
+            #[allow(unused_imports, reason = "what the rig names, if it names anything")]
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    $crate::testsuite::run_case(async { $crate::testsuite::$module::$case($rig.await).await }).await;
+                }
+            )+
+        }
+    };
+}

@@ -58,6 +58,45 @@ impl FromStr for StreamClock {
     }
 }
 
+/// The clock of a version row as it was stored: a stream clock, or the `ms-I` that y/hub gives imported rows.
+///
+/// It has no total order: an imported row is neither before nor after what has the same milliseconds. Where one of two
+/// must be chosen, take [`StoredClock::position`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredClock {
+    ms: u64,
+    /// `None` for imported rows.
+    seq: Option<u64>,
+}
+
+impl StoredClock {
+    /// Does it lie before `other`, as y/hub sees it?
+    pub fn is_before(self, other: Self) -> bool {
+        self.ms < other.ms || (self.ms == other.ms && self.seq.zip(other.seq).is_some_and(|(ours, theirs)| ours < theirs))
+    }
+
+    /// The stream clock that it stands for; that of an imported row is the start of its millisecond.
+    pub const fn position(self) -> StreamClock {
+        StreamClock {
+            ms: self.ms,
+            seq: match self.seq {
+                Some(seq) => seq,
+                None => 0,
+            },
+        }
+    }
+}
+
+impl FromStr for StoredClock {
+    type Err = ClockError;
+
+    /// Reads `ms-seq`, `ms` (seq 0) and `ms-I`.
+    fn from_str(text: &str) -> Result<Self, ClockError> {
+        let StreamClock { ms, seq } = text.parse()?;
+        Ok(Self { ms, seq: (!text.ends_with("-I")).then_some(seq) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,9 +12,7 @@ mod time;
 
 pub use asset::{Asset, AssetError, AssetId, AssetIdError, AssetIdKind};
 pub use clock::{ClockError, StoredClock, StreamClock};
-pub use keys::{
-    KeySpace, decode_component, encode_key_part, encode_uri_component, parse_custom_attributions, redis_time_ms,
-};
+pub use keys::{KeySpace, decode_component, encode_key_part, encode_uri_component, parse_custom_attributions, redis_time_ms};
 pub use message::{MessageError, StreamMessage, UserMatcher};
 pub use room_id::RoomId;
 pub use time::{ManualTime, SystemClock, TimeSource};

@@ -4,6 +4,8 @@
 
 mod doc_store;
 mod error;
+#[cfg(feature = "testsuite")]
+pub mod faults;
 mod stream_log;
 #[cfg(feature = "testsuite")]
 pub mod testsuite;

@@ -155,8 +155,9 @@ pub trait StreamLog: Send + Sync + 'static {
     async fn renew(&self, worker: &WorkerId, tasks: &[Task]) -> Result<Vec<TaskId>, StreamLogError>;
 
     /// Ends `task` and trims its room: entries up to and including `upto` that are at least `min_lifetime` old leave the
-    /// stream (up to a second later, if the engine counts in seconds). If entries are left a new task is enqueued, otherwise the room is no longer live; both in one atomic
-    /// step. Does nothing if the task is not `worker`'s under its epoch.
+    /// stream (an engine that counts in seconds may leave the last one's). If entries are left a new task is enqueued,
+    /// otherwise the room is no longer live; both in one atomic step. Does nothing if the task is not `worker`'s under
+    /// its epoch.
     async fn complete(
         &self,
         worker: &WorkerId,

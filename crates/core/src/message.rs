@@ -223,10 +223,24 @@ mod tests {
             assert!(StreamMessage::decode(&message(&[kind.clone(), ("users", users), force.clone()])).is_err());
         }
         assert!(StreamMessage::decode(&message(&[kind.clone(), ("users", Any::Null)])).is_err());
+        // No users is not all users.
+        assert!(StreamMessage::decode(&message(&[kind.clone(), force.clone()])).is_err());
         assert!(StreamMessage::decode(&message(&[force, ("users", Any::Array(Vec::new())), kind])).is_ok());
         assert!(StreamMessage::decode(&message(&[("type", Any::Null)])).is_err());
         assert!(StreamMessage::decode(&message(&[("type", Any::from(UPDATE)), ("update", Any::from("text"))])).is_err());
         assert!(StreamMessage::decode(&Bytes::from(Any::Null.to_bytes())).is_err());
+    }
+
+    #[test]
+    fn of_a_repeated_key_the_last_counts() {
+        let mut bytes = Vec::new();
+        write_any_object_header(&mut bytes, 3);
+        for (key, value) in [("update", Any::Null), ("type", Any::from(AWARENESS)), ("update", Any::Bytes([1, 2].into()))] {
+            write_var_string(&mut bytes, key);
+            value.encode(&mut bytes);
+        }
+        let update = Bytes::from_static(&[1, 2]);
+        assert_eq!(StreamMessage::decode(&bytes.into()), Ok(StreamMessage::Awareness { update }));
     }
 
     proptest! {

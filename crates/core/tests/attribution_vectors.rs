@@ -1,5 +1,7 @@
 //! Attribution as the golden vectors have it: what one update gets, and what a row holds of many.
 
+#![expect(clippy::unwrap_used, reason = "in a test")]
+
 use bytes::Bytes;
 use yhub_content::{ContentIds, ContentMap};
 use yhub_core::{Asset, StreamMessage};

@@ -1,6 +1,202 @@
-//! The hub as a library.
+//! The hub as a library: [`Hub::start`] is the door for the binary, for tests, and for whoever embeds a hub.
 
 pub mod config;
 pub mod http;
+mod wiring;
+mod ws;
+
+use std::{net::SocketAddr, time::Duration};
+
+use actix_http::HttpService;
+use actix_service::{ServiceFactoryExt, fn_service, map_config};
+use actix_web::{App, dev::AppConfig};
+use anyhow::Context;
+use tokio::sync::Mutex;
+use yhub_actors::{Census, Count, Shutdown};
 
 pub use config::Config;
+pub use ws::{on_connect, scope};
+
+use config::or_cores;
+use http::Readiness;
+use wiring::{Door, Running};
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 8192;
+/// Even a hub that is to stop at once gives its actors so long.
+const SHORTEST_SHUTDOWN: Duration = Duration::from_millis(100);
+
+/// Stores and actors without a server: for whoever mounts [`scope`] in an `App` of their own.
+pub struct Backend {
+    running: Running,
+    shutdown: Duration,
+}
+
+impl Backend {
+    /// Opens the stores and starts the actors. Needs a running actix `System`. Of the section `server`, address, prefix and
+    /// threads of the listener do not matter here.
+    ///
+    /// # Errors
+    /// If the configuration is not valid or a store cannot be opened. Nothing is left running then.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        config.validate()?;
+        Ok(Self { running: wiring::start(config).await?, shutdown: config.server.shutdown_ms.duration() })
+    }
+
+    pub(crate) fn door(&self) -> &Door {
+        &self.running.door
+    }
+
+    /// Do the stores answer? With a switch for when the hub stops.
+    pub fn readiness(&self) -> Readiness {
+        let (log, store) = (self.running.log.clone(), self.running.store.clone());
+        Readiness::of()
+            .and("stream", move || {
+                let log = log.clone();
+                async move { Ok(log.check().await?) }
+            })
+            .and("documents", move || {
+                let store = store.clone();
+                async move { Ok(store.check().await?) }
+            })
+            .done()
+    }
+
+    /// Rooms and documents in memory; for operators and tests.
+    ///
+    /// # Errors
+    /// If the registry is gone.
+    pub async fn census(&self) -> anyhow::Result<Census> {
+        self.running.door.registry.send(Count).await.context("the registry is gone")
+    }
+
+    /// How many WebSocket sessions are open.
+    pub fn open_sessions(&self) -> usize {
+        self.running.door.node.open_sessions()
+    }
+
+    /// Ends only when the registry is gone, without which nothing can go on.
+    pub async fn failed(&self) {
+        self.running.registry_is_gone.closed().await;
+    }
+
+    /// Closes all sessions, ends what is under way, within `server.shutdown_ms`.
+    ///
+    /// # Errors
+    /// If that took too long. Everything that was accepted is in the stream all the same.
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        let within = self.shutdown.max(SHORTEST_SHUTDOWN);
+        let orderly = tokio::time::timeout(within, self.running.door.registry.send(Shutdown)).await;
+        // Sessions still say goodbye on the server's threads; they have a moment for it.
+        let sessions = async {
+            while self.open_sessions() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // Who has not gone by then is cut off.
+        let _ = tokio::time::timeout(within, sessions).await;
+        orderly
+            .with_context(|| format!("rooms were still busy after {within:?} (`server.shutdown_ms`)"))?
+            .context("the registry died")
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.running.arbiters.iter().for_each(|arbiter| {
+            arbiter.stop();
+        });
+    }
+}
+
+/// A running hub.
+pub struct Hub {
+    backend: Backend,
+    addr: SocketAddr,
+    readiness: Readiness,
+    handle: actix_server::ServerHandle,
+    server: Mutex<actix_rt::task::JoinHandle<std::io::Result<()>>>,
+}
+
+impl Hub {
+    /// Opens the stores, starts the actors, and listens. Needs a running actix `System`.
+    ///
+    /// # Errors
+    /// If the configuration is not valid, a store cannot be opened, or the address cannot be listened on. Nothing is left
+    /// running then.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        config.validate()?;
+        // Before the stores: an address that is taken is the most usual reason to fail.
+        let listen = config.server.listen;
+        let socket = std::net::TcpListener::bind(listen)
+            .with_context(|| format!("cannot listen on {listen}; choose another `server.listen` or end what listens there"))?;
+        let addr = socket.local_addr().context("the socket has no address")?;
+        let backend = Backend::start(&config).await?;
+        let readiness = backend.readiness();
+        let server = serve(&config, socket, backend.door().clone(), readiness.clone())?;
+        let handle = server.handle();
+        Ok(Self { backend, addr, readiness, handle, server: Mutex::new(actix_rt::spawn(server)) })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What runs behind the server.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// Ends only when the hub cannot go on.
+    ///
+    /// # Errors
+    /// Always: why it cannot.
+    pub async fn wait(&self) -> anyhow::Result<()> {
+        let mut server = self.server.lock().await;
+        tokio::select! {
+            () = self.backend.failed() => anyhow::bail!("the registry of rooms is gone"),
+            ended = &mut *server => {
+                ended.context("the server died")?.context("the server failed")?;
+                anyhow::bail!("the server ended")
+            }
+        }
+    }
+
+    /// Takes no more clients, closes those there are, ends what is under way, and stops; within `server.shutdown_ms`.
+    ///
+    /// # Errors
+    /// If that took too long. Everything that was accepted is in the stream all the same.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.readiness.stop();
+        let stopped = self.backend.stop().await;
+        self.handle.stop(false).await;
+        stopped
+    }
+}
+
+/// The server: WebSocket upgrades leave the HTTP dispatcher with their TCP stream, everything else goes to the `App`.
+fn serve(
+    config: &Config,
+    socket: std::net::TcpListener,
+    door: Door,
+    readiness: Readiness,
+) -> anyhow::Result<actix_server::Server> {
+    let prefix = config.server.prefix.clone();
+    let factory = move || {
+        let (door, routes) = (door.clone(), http::routes(&prefix, readiness.clone()));
+        HttpService::build()
+            .upgrade(fn_service(move |(request, framed)| ws::direct_upgrade(request, framed, door.clone())))
+            .finish(map_config(App::new().configure(routes), |_| AppConfig::default()))
+            .tcp()
+            .map_err(|_| ())
+    };
+    let server = actix_server::Server::build()
+        .workers(or_cores(config.server.threads))
+        .backlog(BACKLOG)
+        .max_concurrent_connections(config.server.max_connections)
+        .disable_signals()
+        .listen("hub", socket, factory)
+        .context("cannot serve on the socket")?;
+    Ok(server.run())
+}

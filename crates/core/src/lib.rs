@@ -4,15 +4,27 @@
 
 mod asset;
 mod clock;
+mod close;
+mod compaction;
 mod fields;
 mod keys;
+mod limits;
 mod message;
+pub mod room;
 mod room_id;
+mod session;
 mod time;
 
 pub use asset::{Asset, AssetError, AssetId, AssetIdError, AssetIdKind};
 pub use clock::{ClockError, StoredClock, StreamClock};
+pub use close::Close;
+pub use compaction::{Plan, RoomState};
 pub use keys::{KeySpace, decode_component, encode_key_part, encode_uri_component, parse_custom_attributions, redis_time_ms};
+pub use limits::{RoomLimits, SessionLimits};
 pub use message::{MessageError, StreamMessage, UserMatcher};
+pub use room::{
+    Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, ServerMessage, SessionId, StreamLine, Submission, Variant,
+};
 pub use room_id::RoomId;
+pub use session::{Author, Due, Intent, SessionCore, prepare_update};
 pub use time::{ManualTime, SystemClock, TimeSource};

@@ -1,0 +1,162 @@
+//! Frames of one client: cut from its bytes, checked before they are buffered, put together from fragments.
+
+use actix_http::ws::{OpCode, Parser, ProtocolError};
+use bytes::{Bytes, BytesMut};
+use yhub_core::Close;
+
+/// Bytes of a frame header at most: two, eight of length, four of mask.
+const MAX_HEADER_BYTES: usize = 14;
+
+/// One thing that a client sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// A whole message.
+    Message(Bytes),
+    /// A ping with its payload, at most 125 bytes.
+    Ping(Bytes),
+    /// A pong.
+    Pong,
+    /// The client ends the connection.
+    Close,
+}
+
+/// The bytes of one client that are not cut into messages yet. Empty, it owns no memory.
+#[derive(Debug, Default)]
+pub(crate) struct Inbound {
+    bytes: BytesMut,
+    fragments: Option<BytesMut>,
+}
+
+impl Inbound {
+    /// Adds what was read.
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next thing that has arrived whole. `Err` closes the session: a frame that announces more than
+    /// `max_message_bytes` is refused by its header, before it is buffered.
+    pub(crate) fn next(&mut self, max_message_bytes: usize) -> Result<Option<Received>, Close> {
+        loop {
+            let announced = match announced_bytes(&self.bytes) {
+                Some(announced) => announced,
+                None => return Ok(self.wait()),
+            };
+            let held = self.fragments.as_ref().map_or(0, BytesMut::len);
+            if announced.saturating_add(held as u64) > max_message_bytes as u64 {
+                return Err(Close::TOO_LARGE);
+            }
+            if is_control(&self.bytes) && announced > 125 {
+                return Err(Close::malformed("a control frame of more than 125 bytes"));
+            }
+            let parsed = Parser::parse(&mut self.bytes, true, max_message_bytes + MAX_HEADER_BYTES);
+            let Some((finished, code, payload)) = parsed.map_err(|error| broken(&error))? else { return Ok(self.wait()) };
+            let payload = payload.unwrap_or_default();
+            match (code, finished, self.fragments.is_some()) {
+                (OpCode::Ping, ..) => return Ok(Some(Received::Ping(payload.freeze()))),
+                (OpCode::Pong, ..) => return Ok(Some(Received::Pong)),
+                (OpCode::Close, ..) => return Ok(Some(Received::Close)),
+                (OpCode::Text, ..) => return Err(Close::malformed("a text message; this protocol is binary")),
+                (OpCode::Binary, true, false) => return Ok(Some(Received::Message(payload.freeze()))),
+                (OpCode::Binary, false, false) => self.fragments = Some(payload),
+                (OpCode::Continue, finished, true) => {
+                    let mut whole = self.fragments.take().expect("there are fragments: matched above");
+                    whole.unsplit(payload);
+                    if finished {
+                        return Ok(Some(Received::Message(whole.freeze())));
+                    }
+                    self.fragments = Some(whole);
+                }
+                _ => return Err(Close::malformed("a fragment out of place")),
+            }
+        }
+    }
+
+    /// Lets go of the buffer when nothing is in it.
+    fn wait(&mut self) -> Option<Received> {
+        if self.bytes.is_empty() {
+            self.bytes = BytesMut::new();
+        }
+        None
+    }
+}
+
+fn is_control(bytes: &[u8]) -> bool {
+    bytes[0] & 0x08 != 0
+}
+
+/// How many bytes of payload the frame at the front announces; `None` if its header has not arrived.
+fn announced_bytes(bytes: &[u8]) -> Option<u64> {
+    match bytes.get(1)? & 0x7f {
+        126 => Some(u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        127 => Some(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)),
+        short => Some(u64::from(short)),
+    }
+}
+
+fn broken(error: &ProtocolError) -> Close {
+    match error {
+        ProtocolError::Overflow => Close::TOO_LARGE,
+        error => Close::malformed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client_frame(code: OpCode, fin: bool, payload: &[u8]) -> BytesMut {
+        let mut out = BytesMut::new();
+        Parser::write_message(&mut out, payload, code, fin, true);
+        out
+    }
+
+    #[test]
+    fn messages_come_whole_however_the_bytes_arrive() {
+        let wire = [client_frame(OpCode::Binary, true, &[1, 2, 3]), client_frame(OpCode::Binary, true, &[9; 70_000])].concat();
+        for step in [1, 7, 1000, wire.len()] {
+            let (mut inbound, mut got) = (Inbound::default(), Vec::new());
+            for piece in wire.chunks(step) {
+                inbound.extend(piece);
+                while let Some(received) = inbound.next(1 << 20).unwrap() {
+                    got.push(received);
+                }
+            }
+            let expected = [Bytes::from(vec![1, 2, 3]), Bytes::from(vec![9; 70_000])].map(Received::Message);
+            assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    fn a_frame_that_announces_too_much_is_refused_by_its_header() {
+        let mut inbound = Inbound::default();
+        inbound.extend(&[0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0]);
+        assert_eq!(inbound.next(1 << 20), Err(Close::TOO_LARGE));
+    }
+
+    #[test]
+    fn fragments_count_together() {
+        let mut inbound = Inbound::default();
+        inbound.extend(&client_frame(OpCode::Binary, false, &[1; 60]));
+        inbound.extend(&client_frame(OpCode::Ping, true, b"p"));
+        inbound.extend(&client_frame(OpCode::Continue, true, &[2; 40]));
+        assert_eq!(inbound.next(100), Ok(Some(Received::Ping(Bytes::from_static(b"p")))));
+        assert!(matches!(inbound.next(100), Ok(Some(Received::Message(m))) if m.len() == 100));
+        inbound.extend(&client_frame(OpCode::Binary, false, &[1; 60]));
+        inbound.extend(&client_frame(OpCode::Continue, true, &[2; 41]));
+        assert_eq!(inbound.next(100), Err(Close::TOO_LARGE));
+    }
+
+    #[test]
+    fn unmasked_text_and_misplaced_frames_are_refused() {
+        for wire in [
+            vec![0x82, 0x01, 0x00],
+            client_frame(OpCode::Text, true, b"x").to_vec(),
+            client_frame(OpCode::Continue, true, b"x").to_vec(),
+            [client_frame(OpCode::Binary, false, b"x"), client_frame(OpCode::Binary, true, b"x")].concat(),
+        ] {
+            let mut inbound = Inbound::default();
+            inbound.extend(&wire);
+            assert_eq!(inbound.next(100).unwrap_err().code, 4400, "{wire:?}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! What waits for one client: shared bytes, bounded, filled by the room and emptied by the session.
+//!
+//! Never a mailbox: a client that stops reading must cost no more than the bound.
+
+use std::{
+    collections::VecDeque,
+    io::IoSlice,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::Waker,
+};
+
+use bytes::{Buf, Bytes};
+use yhub_core::Close;
+
+use crate::frames::Frames;
+
+/// Why frames were not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushError {
+    /// The bound is reached. Nothing of it was taken.
+    Full,
+    /// The session has ended or is ending.
+    Closed,
+}
+
+/// What an answer brings is shared by the room and bounded by there being one, so it does not count against the bound.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Live,
+    Answer,
+}
+
+struct Piece {
+    bytes: Bytes,
+    kind: Kind,
+    /// Does a whole frame end here? Between two pieces of one frame nothing else may go out.
+    ends: bool,
+}
+
+#[derive(Default)]
+struct Inner {
+    queue: VecDeque<Piece>,
+    live_bytes: usize,
+    answer_pieces: usize,
+    answered: bool,
+    closing: Option<Close>,
+    corked: bool,
+    credit_bytes: usize,
+    ended: bool,
+    waker: Option<Waker>,
+}
+
+/// What waits for one client, and what its session is told by the room.
+pub struct Outbox {
+    max_bytes: usize,
+    inner: Mutex<Inner>,
+}
+
+/// What the session finds besides frames.
+#[derive(Debug, Default)]
+pub struct Notice {
+    /// Bytes of its budget that no longer wait for the stream.
+    pub credit_bytes: usize,
+    /// Must the socket not be read for now?
+    pub corked: bool,
+    /// It is to end, once what waits is sent.
+    pub closing: Option<Close>,
+    /// An answer to a sync has left the queue since the last notice.
+    pub answered: bool,
+}
+
+impl Outbox {
+    /// An empty one that takes at most `max_bytes` of live frames.
+    pub fn new(max_bytes: usize) -> Self {
+        Self { max_bytes, inner: Mutex::default() }
+    }
+
+    /// The critical sections below do not panic; were one to, the queue is still whole.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds live frames.
+    pub fn push(&self, frames: &Frames) -> Result<(), PushError> {
+        let mut inner = self.lock();
+        if inner.closing.is_some() || inner.ended {
+            return Err(PushError::Closed);
+        }
+        if inner.live_bytes + frames.size_bytes() > self.max_bytes {
+            return Err(PushError::Full);
+        }
+        inner.live_bytes += frames.size_bytes();
+        inner.add(Kind::Live, frames);
+        wake(inner);
+        Ok(())
+    }
+
+    /// Adds the answer to a sync, of whatever length: the session asks for one at a time.
+    pub fn push_answer(&self, frames: &Frames) -> Result<(), PushError> {
+        let mut inner = self.lock();
+        if inner.closing.is_some() || inner.ended {
+            return Err(PushError::Closed);
+        }
+        inner.answer_pieces += frames.pieces().len();
+        inner.add(Kind::Answer, frames);
+        wake(inner);
+        Ok(())
+    }
+
+    /// So much of what the session submitted no longer waits.
+    pub fn credit(&self, size_bytes: usize) {
+        let mut inner = self.lock();
+        inner.credit_bytes += size_bytes;
+        wake(inner);
+    }
+
+    /// Stops or resumes the reading of the socket.
+    pub fn cork(&self, corked: bool) {
+        let mut inner = self.lock();
+        inner.corked = corked;
+        wake(inner);
+    }
+
+    /// Ends the session after what waits; at once if it waits because the client does not take it. The first reason stays.
+    pub fn close(&self, close: Close) {
+        let mut inner = self.lock();
+        if inner.closing.is_none() && !inner.ended {
+            if close == Close::TOO_SLOW {
+                inner.clear();
+            }
+            inner.closing = Some(close);
+            wake(inner);
+        }
+    }
+
+    /// The session has ended: nothing is taken any more.
+    pub fn end(&self) {
+        let mut inner = self.lock();
+        inner.ended = true;
+        inner.clear();
+        inner.waker = None;
+    }
+
+    /// Whom to wake when something is added.
+    pub fn set_waker(&self, waker: &Waker) {
+        let mut inner = self.lock();
+        match &mut inner.waker {
+            Some(known) if known.will_wake(waker) => {}
+            slot => *slot = Some(waker.clone()),
+        }
+    }
+
+    /// Takes what the room told the session.
+    pub fn notice(&self) -> Notice {
+        let mut inner = self.lock();
+        Notice {
+            credit_bytes: std::mem::take(&mut inner.credit_bytes),
+            corked: inner.corked,
+            closing: inner.closing.clone(),
+            answered: std::mem::take(&mut inner.answered),
+        }
+    }
+
+    /// Is there nothing to send?
+    pub fn is_empty(&self) -> bool {
+        self.lock().queue.is_empty()
+    }
+
+    /// Moves pieces to send into `sending`, about `max` and up to the end of a frame. They no longer count against the
+    /// bound.
+    pub fn take(&self, sending: &mut VecDeque<Bytes>, max: usize) {
+        let mut inner = self.lock();
+        let mut within_frame = false;
+        while (sending.len() < max || within_frame)
+            && let Some(piece) = inner.queue.pop_front()
+        {
+            match piece.kind {
+                Kind::Live => inner.live_bytes -= piece.bytes.len(),
+                Kind::Answer => {
+                    inner.answer_pieces -= 1;
+                    inner.answered |= inner.answer_pieces == 0;
+                }
+            }
+            within_frame = !piece.ends;
+            sending.push_back(piece.bytes);
+        }
+        if inner.queue.is_empty() {
+            // An idle session owns no buffer.
+            inner.queue = VecDeque::new();
+        }
+    }
+}
+
+impl Inner {
+    fn add(&mut self, kind: Kind, frames: &Frames) {
+        let last = frames.pieces().len().saturating_sub(1);
+        let pieces = frames.pieces().iter().enumerate();
+        self.queue.extend(pieces.map(|(at, bytes)| Piece { bytes: bytes.clone(), kind, ends: at == last }));
+    }
+
+    fn clear(&mut self) {
+        self.queue = VecDeque::new();
+        (self.live_bytes, self.answer_pieces) = (0, 0);
+    }
+}
+
+/// Wakes the session after the lock is released.
+fn wake(mut inner: MutexGuard<'_, Inner>) {
+    let waker = inner.waker.take();
+    drop(inner);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// The pieces as the system call takes them.
+pub(crate) fn slices<'a>(sending: &'a VecDeque<Bytes>, out: &mut [IoSlice<'a>]) -> usize {
+    let mut filled = 0;
+    for (slot, piece) in out.iter_mut().zip(sending) {
+        *slot = IoSlice::new(piece);
+        filled += 1;
+    }
+    filled
+}
+
+/// Drops the first `sent` bytes.
+pub(crate) fn advance(sending: &mut VecDeque<Bytes>, mut sent: usize) {
+    while sent > 0
+        && let Some(first) = sending.front_mut()
+    {
+        if first.len() > sent {
+            first.advance(sent);
+            return;
+        }
+        sent -= first.len();
+        sending.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(size_bytes: usize) -> Frames {
+        Frames::from(Bytes::from(vec![1; size_bytes]))
+    }
+
+    #[test]
+    fn the_bound_is_kept_and_nothing_is_taken_in_part() {
+        let outbox = Outbox::new(100);
+        assert_eq!(outbox.push(&frames(60)), Ok(()));
+        assert_eq!(outbox.push(&frames(41)), Err(PushError::Full));
+        assert_eq!(outbox.push(&frames(40)), Ok(()));
+        let mut sending = VecDeque::new();
+        outbox.take(&mut sending, 1);
+        assert_eq!(outbox.push(&frames(60)), Ok(()));
+    }
+
+    #[test]
+    fn an_answer_of_any_length_is_taken_and_says_when_it_has_left() {
+        let outbox = Outbox::new(10);
+        assert_eq!(outbox.push_answer(&frames(1000)), Ok(()));
+        assert!(!outbox.notice().answered);
+        assert_eq!(outbox.push(&frames(10)), Ok(()));
+        let mut sending = VecDeque::new();
+        outbox.take(&mut sending, 1);
+        assert!(outbox.notice().answered);
+    }
+
+    #[test]
+    fn a_slow_client_loses_its_queue_and_others_get_what_waits_first() {
+        let slow = Outbox::new(100);
+        slow.push(&frames(60)).unwrap();
+        slow.close(Close::TOO_SLOW);
+        assert!(slow.is_empty());
+        let other = Outbox::new(100);
+        other.push(&frames(60)).unwrap();
+        other.close(Close::SHUTDOWN);
+        other.close(Close::INTERNAL);
+        assert!(!other.is_empty());
+        assert_eq!(other.push(&frames(1)), Err(PushError::Closed));
+        assert_eq!(other.notice().closing, Some(Close::SHUTDOWN));
+    }
+
+    #[test]
+    fn sent_bytes_leave_from_the_front() {
+        let mut sending: VecDeque<Bytes> = [&b"abc"[..], b"def"].into_iter().map(Bytes::from_static).collect();
+        advance(&mut sending, 4);
+        assert_eq!(sending, [&b"ef"[..]]);
+    }
+}

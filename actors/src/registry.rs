@@ -1,0 +1,297 @@
+//! Room id → room; places rooms on threads, keeps the node's document budget, looks after the other actors.
+//!
+//! It must not fail: when it is gone, the process ends with an error.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::prelude::*;
+use tokio::sync::mpsc;
+use yhub_core::{Close, RoomId};
+
+use crate::{
+    compactor::{Compactor, Stop},
+    lease_keeper::LeaseKeeper,
+    node::Node,
+    room::{Evict, ReaderIs, Retire, Room},
+    stream_reader::StreamReader,
+    supervisor::{Found, Supervised},
+};
+
+/// How often the other actors are looked after.
+const CHECK: Duration = Duration::from_millis(250);
+
+/// The room of this id, started if it is not there. From a session.
+#[derive(Message)]
+#[rtype(result = "Result<Addr<Room>, Close>")]
+pub struct GetRoom(pub RoomId);
+
+/// A room is gone. From the room, also when it panicked.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct RoomStopped {
+    /// Which.
+    pub room: RoomId,
+    /// Which of the actors that the room has had.
+    pub generation: u64,
+}
+
+/// So many bytes of document are in a room's memory. From the room, when that changes.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SnapshotSize {
+    /// Which.
+    pub room: RoomId,
+    /// Which of its actors.
+    pub generation: u64,
+    /// Bytes.
+    pub size_bytes: usize,
+}
+
+/// How many rooms are there, and how many bytes of document? For operators and tests.
+#[derive(Message)]
+#[rtype(result = "Census")]
+pub struct Count;
+
+/// The answer to [`Count`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, MessageResponse)]
+pub struct Census {
+    /// Rooms in memory.
+    pub rooms: usize,
+    /// Bytes of document in their memory.
+    pub snapshot_bytes: usize,
+    /// Rooms started since the node did.
+    pub rooms_started: u64,
+}
+
+/// Closes every session, waits until nothing is under way, stops everything. From the hub; answered when done.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Shutdown;
+
+struct Entry {
+    room: Addr<Room>,
+    generation: u64,
+    size_bytes: usize,
+    /// Its place among the rooms by last use.
+    used: u64,
+}
+
+/// The actor.
+pub struct Registry {
+    node: Arc<Node>,
+    arbiters: Vec<ArbiterHandle>,
+    rooms: HashMap<RoomId, Entry>,
+    by_use: BTreeMap<u64, RoomId>,
+    uses: u64,
+    snapshot_bytes: usize,
+    generations: u64,
+    hasher: RandomState,
+    readers: Vec<Supervised<StreamReader>>,
+    lease_keeper: Option<Supervised<LeaseKeeper>>,
+    compactor: Option<Supervised<Compactor>>,
+    shutting_down: bool,
+    /// Dropped with the actor: whoever holds the other end then knows that it is gone.
+    _alive: mpsc::Receiver<()>,
+}
+
+impl Registry {
+    /// A registry whose rooms live on `arbiters`, at least one. When it has died, or given another actor up, `alive` is
+    /// dropped.
+    pub fn new(node: Arc<Node>, arbiters: Vec<ArbiterHandle>, alive: mpsc::Receiver<()>) -> Self {
+        Self {
+            node,
+            arbiters,
+            rooms: HashMap::new(),
+            by_use: BTreeMap::new(),
+            uses: 0,
+            snapshot_bytes: 0,
+            generations: 0,
+            hasher: RandomState::new(),
+            readers: Vec::new(),
+            lease_keeper: None,
+            compactor: None,
+            shutting_down: false,
+            _alive: alive,
+        }
+    }
+
+    fn share_of(&self, room: &RoomId, shares: usize) -> usize {
+        (self.hasher.hash_one(room) % shares as u64) as usize
+    }
+
+    fn touch(&mut self, room: &RoomId) {
+        if let Some(entry) = self.rooms.get_mut(room) {
+            self.by_use.remove(&entry.used);
+            self.uses += 1;
+            entry.used = self.uses;
+            self.by_use.insert(self.uses, room.clone());
+        }
+    }
+
+    fn start_room(&mut self, id: &RoomId, ctx: &mut Context<Self>) -> Addr<Room> {
+        self.remove(id);
+        self.generations += 1;
+        let generation = self.generations;
+        let arbiter = self.arbiters[self.share_of(id, self.arbiters.len())].clone();
+        let reader = self.readers[self.share_of(id, self.readers.len())].addr().clone();
+        let (node, registry, own_id) = (self.node.clone(), ctx.address(), id.clone());
+        let room = Room::start_in_arbiter(&arbiter, move |ctx| {
+            // Every message of a session counts against that session's budget, every batch of the reader against its own.
+            ctx.set_mailbox_capacity(1024);
+            Room::new(own_id, generation, node, registry, reader)
+        });
+        self.rooms.insert(id.clone(), Entry { room: room.clone(), generation, size_bytes: 0, used: 0 });
+        room
+    }
+
+    fn remove(&mut self, id: &RoomId) {
+        if let Some(entry) = self.rooms.remove(id) {
+            self.by_use.remove(&entry.used);
+            self.snapshot_bytes -= entry.size_bytes;
+        }
+    }
+
+    /// Least recently used out first, until the budget is kept.
+    fn keep_budget(&mut self) {
+        let mut excess = self.snapshot_bytes.saturating_sub(self.node.snapshot_budget_bytes);
+        for id in self.by_use.values() {
+            if excess == 0 {
+                break;
+            }
+            if let Some(entry) = self.rooms.get(id).filter(|entry| entry.size_bytes > 0) {
+                excess = excess.saturating_sub(entry.size_bytes);
+                entry.room.do_send(Evict);
+            }
+        }
+    }
+
+    fn look_after(&mut self, ctx: &mut Context<Self>) {
+        let now_ms = self.node.uptime_ms();
+        let mut given_up = false;
+        for share in 0..self.readers.len() {
+            match self.readers[share].check(now_ms) {
+                Found::Restarted => {
+                    let reader = self.readers[share].addr().clone();
+                    for (id, entry) in &self.rooms {
+                        if self.share_of(id, self.readers.len()) == share {
+                            entry.room.do_send(ReaderIs(reader.clone()));
+                        }
+                    }
+                }
+                Found::TooOften => given_up = true,
+                Found::Alive | Found::Waiting => {}
+            }
+        }
+        if let Some(keeper) = &mut self.lease_keeper {
+            given_up |= keeper.check(now_ms) == Found::TooOften;
+        }
+        if let (Some(compactor), Some(keeper)) = (&mut self.compactor, &self.lease_keeper) {
+            match compactor.check(now_ms) {
+                Found::TooOften => given_up = true,
+                // A compactor asks its keeper by address; it is told the one that lives.
+                _ => compactor.addr().do_send(crate::compactor::KeeperIs(keeper.addr().clone())),
+            }
+        }
+        if given_up {
+            ctx.stop();
+        }
+    }
+}
+
+impl Actor for Registry {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(4096);
+        for arbiter in self.arbiters.clone() {
+            let log = self.node.documents.log().clone();
+            let start = move || {
+                let log = log.clone();
+                StreamReader::start_in_arbiter(&arbiter, move |_| StreamReader::new(log))
+            };
+            self.readers.push(Supervised::start("stream reader", start));
+        }
+        if self.node.worker.concurrency > 0 {
+            let node = self.node.clone();
+            let keeper = Supervised::start("lease keeper", move || LeaseKeeper::new(node.clone()).start());
+            let (node, first_keeper) = (self.node.clone(), keeper.addr().clone());
+            let compactor = move || Compactor::new(node.clone(), first_keeper.clone()).start();
+            self.compactor = Some(Supervised::start("compactor", compactor));
+            self.lease_keeper = Some(keeper);
+        }
+        ctx.run_interval(CHECK, Self::look_after);
+    }
+}
+
+impl Handler<GetRoom> for Registry {
+    type Result = Result<Addr<Room>, Close>;
+
+    fn handle(&mut self, GetRoom(id): GetRoom, ctx: &mut Self::Context) -> Self::Result {
+        if self.shutting_down {
+            return Err(Close::SHUTDOWN);
+        }
+        let living = self.rooms.get(&id).map(|entry| &entry.room).filter(|room| room.connected()).cloned();
+        let room = living.unwrap_or_else(|| self.start_room(&id, ctx));
+        self.touch(&id);
+        Ok(room)
+    }
+}
+
+impl Handler<RoomStopped> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, stopped: RoomStopped, _: &mut Self::Context) {
+        if self.rooms.get(&stopped.room).is_some_and(|entry| entry.generation == stopped.generation) {
+            self.remove(&stopped.room);
+        }
+    }
+}
+
+impl Handler<SnapshotSize> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, size: SnapshotSize, _: &mut Self::Context) {
+        if let Some(entry) = self.rooms.get_mut(&size.room).filter(|entry| entry.generation == size.generation) {
+            self.snapshot_bytes = self.snapshot_bytes - entry.size_bytes + size.size_bytes;
+            entry.size_bytes = size.size_bytes;
+            self.keep_budget();
+        }
+    }
+}
+
+impl Handler<Count> for Registry {
+    type Result = Census;
+
+    fn handle(&mut self, _: Count, _: &mut Self::Context) -> Census {
+        Census { rooms: self.rooms.len(), snapshot_bytes: self.snapshot_bytes, rooms_started: self.generations }
+    }
+}
+
+impl Handler<Shutdown> for Registry {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, _: Shutdown, _: &mut Self::Context) -> Self::Result {
+        self.shutting_down = true;
+        let rooms: Vec<_> = self.rooms.values().map(|entry| entry.room.clone()).collect();
+        for room in &rooms {
+            room.do_send(Retire(Close::SHUTDOWN));
+        }
+        let compactor = self.compactor.as_ref().map(|compactor| compactor.addr().clone());
+        let wait = async move {
+            if let Some(compactor) = compactor {
+                // It may have died, which is as good.
+                let _ = compactor.send(Stop).await;
+            }
+            // A room stops when all it has taken is in the stream.
+            while rooms.iter().any(Addr::connected) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        Box::pin(wait.into_actor(self))
+    }
+}

@@ -1,0 +1,439 @@
+//! One room: carries out what [`RoomCore`] decides. Policy is in `yhub_core::room`.
+//!
+//! Lives from the first join until it was empty for a while. A panic in a handler closes its sessions with 1011 and takes
+//! nothing else along; the next join starts a fresh room.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use actix::prelude::*;
+use bytes::Bytes;
+use yhub_core::{
+    Close, Effect, FoldJob, Loaded, Presence, Recipients, RoomCore, RoomId, ServerMessage, SessionId, StreamClock, StreamLine,
+    Submission, Variant,
+};
+use yhub_documents::{DocumentsError, fold};
+use yhub_store::{Append, StreamLogError};
+
+use crate::{
+    frames::Frames,
+    node::Node,
+    outbox::{Outbox, PushError},
+    registry::{Registry, RoomStopped, SnapshotSize},
+    stream_reader::{Follow, StreamReader, Unfollow},
+};
+
+/// A fold over fewer bytes is done in place: handing it to the pool costs more.
+const FOLD_INLINE_BYTES: usize = 16 << 10;
+
+/// A session comes in. From its session.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Join {
+    /// Its id.
+    pub session: SessionId,
+    /// Which document it wants.
+    pub variant: Variant,
+    /// Where to put what it gets.
+    pub outbox: Arc<Outbox>,
+}
+
+/// A session is gone. From its session.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Leave(pub SessionId);
+
+/// What a session's client did, in order. From its session, within its budget.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct FromClient {
+    /// Who.
+    pub session: SessionId,
+    /// What, in order.
+    pub acts: Vec<Act>,
+}
+
+/// One thing that a client did.
+pub enum Act {
+    /// Updates.
+    Submit(Vec<Submission>),
+    /// What is its state vector, and what does it lack?
+    Sync(Bytes),
+    /// Who is there, with what that counts against the session's budget.
+    Awareness(Vec<(u64, Presence)>, usize),
+    /// Asks who is there, with what that counts against the session's budget.
+    QueryAwareness(usize),
+}
+
+/// New lines of the stream, in order. From the stream reader.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Entries(pub Arc<[StreamLine]>);
+
+/// Lines of the stream that were to come are gone. From the stream reader.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Gap;
+
+/// Another stream reader is responsible from now on. From the registry.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ReaderIs(pub Addr<StreamReader>);
+
+/// The node is short of memory. From the registry.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Evict;
+
+/// Close all sessions, finish what is under way, stop. From the registry.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Retire(pub Close);
+
+/// The actor.
+pub struct Room {
+    id: RoomId,
+    generation: u64,
+    core: RoomCore,
+    outboxes: HashMap<SessionId, Arc<Outbox>>,
+    node: Arc<Node>,
+    registry: Addr<Registry>,
+    reader: Addr<StreamReader>,
+    retiring: bool,
+    idle_timer: Option<SpawnHandle>,
+}
+
+impl Room {
+    pub(crate) fn new(
+        id: RoomId,
+        generation: u64,
+        node: Arc<Node>,
+        registry: Addr<Registry>,
+        reader: Addr<StreamReader>,
+    ) -> Self {
+        let core = RoomCore::new(node.room_limits.clone());
+        let outboxes = HashMap::new();
+        Self { id, generation, core, outboxes, node, registry, reader, retiring: false, idle_timer: None }
+    }
+
+    /// Does what the core wants, in its order; the only place with I/O.
+    fn carry_out(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) {
+        let mut todo = VecDeque::from(effects);
+        while let Some(effect) = todo.pop_front() {
+            match effect {
+                Effect::Load(variant) => self.load(variant, ctx),
+                Effect::Follow(after) => {
+                    self.reader.do_send(Follow { room: self.id.clone(), after, to: ctx.address(), generation: self.generation });
+                }
+                Effect::Append { messages, floor } => self.append(messages, floor, ctx),
+                Effect::RetryAppend { after } => {
+                    ctx.run_later(after, |room, ctx| {
+                        let effects = room.core.on_retry_append();
+                        room.carry_out(effects, ctx);
+                    });
+                }
+                Effect::Fold(job) if job.size_bytes() <= FOLD_INLINE_BYTES => todo.extend(self.fold_here(job)),
+                Effect::Fold(job) => self.fold_in_pool(job, ctx),
+                Effect::Broadcast { messages, to } => todo.extend(self.broadcast(&messages, to)),
+                Effect::Credit { session, size_bytes } => {
+                    if let Some(outbox) = self.outboxes.get(&session) {
+                        outbox.credit(size_bytes);
+                    }
+                }
+                Effect::Cork(corked) => self.outboxes.values().for_each(|outbox| outbox.cork(corked)),
+                Effect::Close { session, close } => todo.extend(self.close(session, close)),
+                Effect::FlushAwareness { after } => {
+                    ctx.run_later(after, |room, ctx| {
+                        let effects = room.core.on_flush_awareness(room.node.time.now_ms());
+                        room.carry_out(effects, ctx);
+                    });
+                }
+                Effect::SnapshotSize(size_bytes) => {
+                    self.registry.do_send(SnapshotSize { room: self.id.clone(), generation: self.generation, size_bytes });
+                }
+                Effect::BadLine { clock, what } => {
+                    log::warn!(room:% = self.id; "stream of {}, entry {clock}: {what}; the room goes on without it", self.id);
+                }
+            }
+        }
+        self.rest_if_empty(ctx);
+    }
+
+    fn load(&self, variant: Variant, ctx: &mut Context<Self>) {
+        let (node, id) = (self.node.clone(), self.id.clone());
+        let load = async move {
+            match tokio::time::timeout(node.load_timeout, node.documents.load(&id, variant)).await {
+                Ok(Ok(loaded)) => Ok(loaded),
+                Ok(Err(error)) => Err(refusal(&id, &error)),
+                Err(_) => {
+                    log::error!(room:% = id; "loading room {id} took longer than {:?}; its joins are refused", node.load_timeout);
+                    Err(Close::TRY_AGAIN)
+                }
+            }
+        };
+        ctx.spawn(load.into_actor(self).map(move |loaded: Result<Loaded, Close>, room, ctx| {
+            let effects = match loaded {
+                Ok(loaded) => room.core.on_loaded(variant, loaded, room.node.time.now_ms()),
+                Err(close) => room.core.on_load_failed(variant, close),
+            };
+            room.carry_out(effects, ctx);
+        }));
+    }
+
+    fn append(&self, messages: Vec<Bytes>, floor: StreamClock, ctx: &mut Context<Self>) {
+        let log = self.node.documents.log().clone();
+        let append = Append { room: self.id.clone(), messages, floor };
+        let append = async move { log.append(append).await };
+        ctx.spawn(append.into_actor(self).map(|appended: Result<Vec<StreamClock>, StreamLogError>, room, ctx| {
+            let effects = match appended {
+                Ok(clocks) => room.core.on_appended(clocks.last().copied().unwrap_or(StreamClock::ZERO)),
+                Err(error) => {
+                    let error = chain(&error);
+                    log::warn!(room:% = room.id; "appending to the stream of {} failed: {error}", room.id);
+                    room.core.on_append_failed()
+                }
+            };
+            room.carry_out(effects, ctx);
+        }));
+    }
+
+    fn fold_here(&mut self, job: FoldJob) -> Vec<Effect> {
+        let variant = job.variant;
+        match fold(job, &self.node.documents.stored_limits()) {
+            Ok(folded) => self.core.on_folded(folded),
+            Err(error) => {
+                log::error!(room:% = self.id; "folding room {}: {error}; it is loaded anew", self.id);
+                self.core.on_fold_failed(variant, Close::INTERNAL)
+            }
+        }
+    }
+
+    fn fold_in_pool(&self, job: FoldJob, ctx: &mut Context<Self>) {
+        let (node, variant) = (self.node.clone(), job.variant);
+        let limits = node.documents.stored_limits();
+        let fold = async move { node.documents.compute().run(move || fold(job, &limits)).await };
+        ctx.spawn(fold.into_actor(self).map(move |folded, room, ctx| {
+            let effects = match folded {
+                Ok(Ok(folded)) => {
+                    for (clock, what) in &folded.bad {
+                        log::error!(room:% = room.id; "left out of the document: stream of {}, entry {clock}: {what}", room.id);
+                    }
+                    room.core.on_folded(folded)
+                }
+                Ok(Err(error)) => {
+                    log::error!(room:% = room.id; "folding room {}: {error}; it is loaded anew", room.id);
+                    room.core.on_fold_failed(variant, Close::INTERNAL)
+                }
+                Err(error) => {
+                    log::warn!(room:% = room.id; "folding room {}: {error}; its joins are refused", room.id);
+                    room.core.on_fold_failed(variant, Close::TRY_AGAIN)
+                }
+            };
+            room.carry_out(effects, ctx);
+        }));
+    }
+
+    /// Encodes once and gives the same bytes to everyone. Who has no room for them is closed, never skipped.
+    fn broadcast(&mut self, messages: &[ServerMessage], to: Recipients) -> Vec<Effect> {
+        let frames = Frames::encode(messages);
+        let is_answer = messages.iter().any(|message| matches!(message, ServerMessage::Step2(_)));
+        let push = |outbox: &Outbox| if is_answer { outbox.push_answer(&frames) } else { outbox.push(&frames) };
+        let mut lost: Vec<(SessionId, PushError)> = Vec::new();
+        match to {
+            Recipients::Everyone => {
+                lost.extend(self.outboxes.iter().filter_map(|(session, outbox)| Some((*session, push(outbox).err()?))));
+            }
+            Recipients::These(sessions) => lost.extend(sessions.iter().filter_map(|session| {
+                let outbox = self.outboxes.get(session)?;
+                Some((*session, push(outbox).err()?))
+            })),
+        }
+        let mut effects = Vec::new();
+        for (session, error) in lost {
+            effects.extend(match error {
+                PushError::Full => self.close(session, Close::TOO_SLOW),
+                PushError::Closed => self.forget(session),
+            });
+        }
+        effects
+    }
+
+    fn close(&mut self, session: SessionId, close: Close) -> Vec<Effect> {
+        if let Some(outbox) = self.outboxes.get(&session) {
+            outbox.close(close);
+        }
+        self.forget(session)
+    }
+
+    fn forget(&mut self, session: SessionId) -> Vec<Effect> {
+        self.outboxes.remove(&session);
+        self.core.on_leave(session, self.node.time.now_ms())
+    }
+
+    fn close_all(&mut self, close: &Close, ctx: &mut Context<Self>) {
+        let everyone: Vec<_> = self.outboxes.keys().copied().collect();
+        let effects = everyone.into_iter().map(|session| Effect::Close { session, close: close.clone() }).collect();
+        self.carry_out(effects, ctx);
+    }
+
+    /// Stops after a while without sessions, at once when retiring; not while something is under way.
+    fn rest_if_empty(&mut self, ctx: &mut Context<Self>) {
+        if self.core.session_count() > 0 {
+            if let Some(timer) = self.idle_timer.take() {
+                ctx.cancel_future(timer);
+            }
+        } else if self.retiring && self.core.is_idle() {
+            ctx.stop();
+        } else if self.idle_timer.is_none() {
+            self.idle_timer = Some(ctx.run_later(self.node.room_limits.idle, |room, ctx| {
+                room.idle_timer = None;
+                if room.core.is_idle() {
+                    ctx.stop();
+                } else {
+                    room.rest_if_empty(ctx);
+                }
+            }));
+        }
+    }
+}
+
+impl Actor for Room {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // Nobody may ever come: the one that asked may be gone.
+        self.rest_if_empty(ctx);
+    }
+}
+
+impl Drop for Room {
+    /// Runs after a panic too: sessions never stay behind in a room that is gone.
+    fn drop(&mut self) {
+        for outbox in self.outboxes.values() {
+            outbox.close(Close::INTERNAL);
+        }
+        self.reader.do_send(Unfollow { room: self.id.clone(), generation: self.generation });
+        self.registry.do_send(RoomStopped { room: self.id.clone(), generation: self.generation });
+    }
+}
+
+impl Handler<Join> for Room {
+    type Result = ();
+
+    fn handle(&mut self, join: Join, ctx: &mut Self::Context) {
+        if self.retiring {
+            join.outbox.close(Close::SHUTDOWN);
+            return;
+        }
+        self.outboxes.insert(join.session, join.outbox);
+        self.core.on_tick(self.node.time.now_ms());
+        let effects = self.core.on_join(join.session, join.variant);
+        self.carry_out(effects, ctx);
+    }
+}
+
+impl Handler<Leave> for Room {
+    type Result = ();
+
+    fn handle(&mut self, Leave(session): Leave, ctx: &mut Self::Context) {
+        let effects = self.forget(session);
+        self.carry_out(effects, ctx);
+    }
+}
+
+impl Handler<FromClient> for Room {
+    type Result = ();
+
+    fn handle(&mut self, FromClient { session, acts }: FromClient, ctx: &mut Self::Context) {
+        fail::fail_point!("room::from_client", self.id.docid() == "poison", |_| ());
+        for act in acts {
+            let effects = match act {
+                Act::Submit(submissions) => self.core.on_submit(session, submissions),
+                Act::Sync(state_vector) => self.core.on_sync(session, state_vector),
+                Act::Awareness(entries, cost_bytes) => {
+                    let mut effects = self.core.on_awareness(session, entries, self.node.time.now_ms());
+                    effects.push(Effect::Credit { session, size_bytes: cost_bytes });
+                    effects
+                }
+                Act::QueryAwareness(cost_bytes) => {
+                    let mut effects = self.core.on_query_awareness(session);
+                    effects.push(Effect::Credit { session, size_bytes: cost_bytes });
+                    effects
+                }
+            };
+            self.carry_out(effects, ctx);
+        }
+    }
+}
+
+impl Handler<Entries> for Room {
+    type Result = ();
+
+    fn handle(&mut self, Entries(lines): Entries, ctx: &mut Self::Context) {
+        fail::fail_point!("room::entries", self.id.docid() == "poison", |_| ());
+        let effects = self.core.on_entries(&lines, self.node.time.now_ms());
+        self.carry_out(effects, ctx);
+    }
+}
+
+impl Handler<Gap> for Room {
+    type Result = ();
+
+    fn handle(&mut self, _: Gap, ctx: &mut Self::Context) {
+        log::warn!(room:% = self.id; "the stream of {} was trimmed before it was read; its sessions sync again", self.id);
+        self.retiring = true;
+        self.close_all(&Close::TRY_AGAIN, ctx);
+    }
+}
+
+impl Handler<ReaderIs> for Room {
+    type Result = ();
+
+    fn handle(&mut self, ReaderIs(reader): ReaderIs, ctx: &mut Self::Context) {
+        self.reader = reader;
+        if let Some(after) = self.core.position() {
+            self.carry_out(vec![Effect::Follow(after)], ctx);
+        }
+    }
+}
+
+impl Handler<Evict> for Room {
+    type Result = ();
+
+    fn handle(&mut self, _: Evict, ctx: &mut Self::Context) {
+        let effects = self.core.on_evict();
+        self.carry_out(effects, ctx);
+    }
+}
+
+impl Handler<Retire> for Room {
+    type Result = ();
+
+    fn handle(&mut self, Retire(close): Retire, ctx: &mut Self::Context) {
+        self.retiring = true;
+        self.close_all(&close, ctx);
+    }
+}
+
+/// What the clients of a room that cannot be loaded are told.
+fn refusal(room: &RoomId, error: &DocumentsError) -> Close {
+    if let DocumentsError::Deleted { .. } = error {
+        return Close::DELETED;
+    }
+    log::error!(room:% = room; "room {room} cannot be loaded, its joins are refused: {}", chain(error));
+    if error.is_transient() { Close::TRY_AGAIN } else { Close::INTERNAL }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

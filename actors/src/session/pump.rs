@@ -1,0 +1,261 @@
+//! The moving of bytes between a socket and a room.
+
+use std::{
+    cell::RefCell,
+    io::IoSlice,
+    pin::Pin,
+    task::{self, Poll},
+};
+
+use actix::{fut::ActorFuture, prelude::*};
+use bytes::Bytes;
+use tokio::io::ReadBuf;
+use yhub_core::{Close, Intent, prepare_update};
+
+use super::{CLOSE_WITHIN, Session, Stage};
+use crate::{
+    frames::Frames,
+    inbound::Received,
+    outbox::{advance, slices},
+    room::Act,
+    transport::Transport,
+};
+
+/// One read takes at most so much; one buffer a thread serves all its sessions, so that an idle one owns none.
+const READ_BYTES: usize = 64 << 10;
+/// So many reads a poll, then it is another session's turn.
+const READS_PER_POLL: usize = 4;
+/// So many pieces a write.
+const PIECES: usize = 32;
+/// A longer update is looked through in the compute pool.
+const INLINE_UPDATE_BYTES: usize = 16 << 10;
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// Polls [`Session::pump`] for as long as the session lives.
+pub(super) struct Pump;
+
+impl<T: Transport> ActorFuture<Session<T>> for Pump {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        session: &mut Session<T>,
+        ctx: &mut Context<Session<T>>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<()> {
+        if session.pump(ctx, cx).is_err() {
+            ctx.stop();
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+/// The connection is over.
+struct Over;
+
+impl<T: Transport> Session<T> {
+    /// Does everything that can be done without waiting.
+    fn pump(&mut self, ctx: &mut Context<Self>, cx: &mut task::Context<'_>) -> Result<(), Over> {
+        // First, so that what is added from here on wakes us.
+        self.outbox.set_waker(cx.waker());
+        self.flush(cx)?;
+        let notice = self.outbox.notice();
+        self.core.on_credit(notice.credit_bytes);
+        if notice.answered
+            && let Some(state_vector) = self.core.on_answered()
+        {
+            self.acts.push(Act::Sync(state_vector));
+        }
+        if let (Stage::Open, Some(close)) = (&self.stage, notice.closing) {
+            self.begin_close(close, ctx);
+        }
+        if let Stage::Open = self.stage {
+            self.read(notice.corked, ctx, cx)?;
+            self.hand_over();
+            // A refused message closes; so does a close frame of the client.
+            if let Some(close) = self.outbox.notice().closing {
+                self.begin_close(close, ctx);
+            }
+        }
+        self.finish(cx)
+    }
+
+    /// Writes until nothing waits or the socket takes no more.
+    fn flush(&mut self, cx: &mut task::Context<'_>) -> Result<(), Over> {
+        loop {
+            if self.sending.is_empty() {
+                self.outbox.take(&mut self.sending, PIECES);
+            }
+            if self.sending.is_empty() {
+                self.sending = Default::default();
+                self.stalled_since_ms = None;
+                return Ok(());
+            }
+            let mut pieces = [IoSlice::new(&[]); PIECES];
+            let filled = slices(&self.sending, &mut pieces);
+            match self.transport.poll_write(cx, &pieces[..filled]) {
+                Poll::Ready(Ok(sent)) if sent > 0 => {
+                    advance(&mut self.sending, sent);
+                    self.sent_ms = self.node.uptime_ms();
+                    self.stalled_since_ms = None;
+                }
+                Poll::Ready(_) => return Err(Over),
+                Poll::Pending => {
+                    self.stalled_since_ms.get_or_insert_with(|| self.node.uptime_ms());
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Reads and understands messages until there are no more, or the client has used up its budget.
+    fn read(&mut self, corked: bool, ctx: &mut Context<Self>, cx: &mut task::Context<'_>) -> Result<(), Over> {
+        for _ in 0..READS_PER_POLL {
+            while !self.busy && !corked && self.core.may_read(&self.node.session_limits) {
+                match self.inbound.next(self.node.session_limits.max_message_bytes) {
+                    Ok(None) => break,
+                    Ok(Some(received)) => {
+                        if let Err(close) = self.on_received(received, ctx) {
+                            self.outbox.close(close);
+                            return Ok(());
+                        }
+                    }
+                    Err(close) => {
+                        self.outbox.close(close);
+                        return Ok(());
+                    }
+                }
+            }
+            if self.busy || corked || !self.core.may_read(&self.node.session_limits) {
+                // Credit, an uncorking or the end of the computation wakes us.
+                return Ok(());
+            }
+            if let Poll::Pending = self.read_once(cx)? {
+                return Ok(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    fn read_once(&mut self, cx: &mut task::Context<'_>) -> Result<Poll<()>, Over> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            match self.transport.poll_read(cx, &mut buffer) {
+                Poll::Pending => Ok(Poll::Pending),
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.core.on_received(self.node.uptime_ms());
+                    self.inbound.extend(buffer.filled());
+                    Ok(Poll::Ready(()))
+                }
+                Poll::Ready(_) => Err(Over),
+            }
+        })
+    }
+
+    fn on_received(&mut self, received: Received, ctx: &mut Context<Self>) -> Result<(), Close> {
+        let message = match received {
+            Received::Message(message) => message,
+            Received::Pong => return Ok(()),
+            Received::Ping(payload) => {
+                return self.outbox.push(&Frames::pong(&payload)).map_err(|_| Close::TOO_SLOW);
+            }
+            Received::Close => return Err(Close::NORMAL),
+        };
+        fail::fail_point!("session::message", self.params.room.docid() == "poison-session", |_| Ok(()));
+        match self.core.on_message(&message, &self.node.session_limits, self.node.documents.limits())? {
+            Intent::Nothing => {}
+            Intent::Sync(state_vector) => {
+                let state_vector = message.slice_ref(state_vector);
+                self.on_sync(state_vector);
+            }
+            Intent::Awareness(entries) => {
+                self.core.on_submitted(message.len());
+                self.acts.push(Act::Awareness(entries, message.len()));
+            }
+            Intent::QueryAwareness => {
+                self.core.on_submitted(message.len());
+                self.acts.push(Act::QueryAwareness(message.len()));
+            }
+            Intent::Update(update) if update.len() > INLINE_UPDATE_BYTES => {
+                let update = message.slice_ref(update);
+                self.prepare_in_pool(update, ctx);
+            }
+            Intent::Update(update) => {
+                let now_ms = self.node.time.now_ms();
+                let submission = prepare_update(update, &self.params.author, now_ms, self.node.documents.limits())?;
+                self.submit(submission);
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare_in_pool(&mut self, update: Bytes, ctx: &mut Context<Self>) {
+        self.busy = true;
+        let (node, params) = (self.node.clone(), self.params.clone());
+        let prepare = async move {
+            let (limits, now_ms) = (node.documents.limits().clone(), node.time.now_ms());
+            let job = move || prepare_update(&update, &params.author, now_ms, &limits);
+            node.documents.compute().run(job).await
+        };
+        ctx.spawn(prepare.into_actor(self).map(|prepared, session, _| {
+            session.busy = false;
+            match prepared {
+                Ok(Ok(submission)) => session.submit(submission),
+                Ok(Err(close)) => session.outbox.close(close),
+                Err(error) => {
+                    log::warn!(room:% = session.params.room; "an update for {} was not looked through: {error}", session.params.room);
+                    session.outbox.close(Close::TRY_AGAIN);
+                }
+            }
+            session.hand_over();
+        }));
+    }
+
+    fn begin_close(&mut self, close: Close, ctx: &mut Context<Self>) {
+        // What was read before it is still a client's word.
+        self.hand_over();
+        self.leave();
+        let until_ms = self.node.uptime_ms() + CLOSE_WITHIN.as_millis() as u64;
+        self.stage = Stage::Draining { close, until_ms, framed: false };
+        ctx.run_later(CLOSE_WITHIN, Self::on_time);
+    }
+
+    /// The closing handshake, as far as it goes now.
+    fn finish(&mut self, cx: &mut task::Context<'_>) -> Result<(), Over> {
+        if let Stage::Draining { close, until_ms, framed } = &mut self.stage {
+            let until_ms = *until_ms;
+            if !*framed && self.sending.is_empty() && self.outbox.is_empty() {
+                *framed = true;
+                self.sending.extend(Frames::close(close).pieces().iter().cloned());
+            }
+            let framed = *framed;
+            self.flush(cx)?;
+            if framed && self.sending.is_empty() {
+                if let Poll::Ready(Err(_)) = self.transport.poll_shutdown(cx) {
+                    return Err(Over);
+                }
+                self.stage = Stage::Lingering { until_ms };
+            }
+        }
+        if let Stage::Draining { .. } | Stage::Lingering { .. } = self.stage {
+            for _ in 0..READS_PER_POLL {
+                let over = BUFFER.with_borrow_mut(|buffer| {
+                    let mut buffer = ReadBuf::new(buffer);
+                    self.transport.poll_read(cx, &mut buffer).map(|read| read.is_err() || buffer.filled().is_empty())
+                });
+                match over {
+                    Poll::Ready(true) => return Err(Over),
+                    Poll::Ready(false) => {}
+                    Poll::Pending => return Ok(()),
+                }
+            }
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,253 @@
+//! Who is present in a room, and who may say so.
+//!
+//! A client id belongs to the session that first used it: nobody speaks or leaves for another. Clients of the usual
+//! libraries repeat what they learn about others; those repetitions must neither bind an id nor bring the dead back.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::SessionId;
+
+/// A state that nobody renewed for so long is dropped: its node is gone. Clients renew every 15 s.
+pub const AWARENESS_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it is remembered that somebody left, so that a late repetition does not bring the state back.
+const DEPARTED_MEMORY: Duration = Duration::from_secs(120);
+
+/// One client's state: JSON text, `None` when it is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// Counts the changes of this client's state.
+    pub clock: u64,
+    /// JSON text as the client wrote it; `None` when it is gone.
+    pub state: Option<Arc<str>>,
+}
+
+impl Presence {
+    /// Does `newer` replace `self`? (`None`: nothing known yet, which counts as clock 0 without a state.)
+    fn yields_to(known: Option<&Self>, newer: &Self) -> bool {
+        let (clock, alive) = known.map_or((0, false), |k| (k.clock, k.state.is_some()));
+        newer.clock > clock || (newer.clock == clock && newer.state.is_none() && alive)
+    }
+}
+
+struct Known {
+    presence: Presence,
+    seen_ms: u64,
+}
+
+/// The presence of one room: what the stream has said, who may speak for whom, and what waits to be appended.
+pub struct AwarenessBoard {
+    known: HashMap<u64, Known>,
+    owners: HashMap<u64, SessionId>,
+    // Ordered, so that what goes out does not depend on hashing.
+    pending: BTreeMap<u64, Presence>,
+    clients_per_session: usize,
+}
+
+impl AwarenessBoard {
+    /// Nobody is there. A session may speak for at most `clients_per_session` clients.
+    pub fn new(clients_per_session: usize) -> Self {
+        Self { known: HashMap::new(), owners: HashMap::new(), pending: BTreeMap::new(), clients_per_session }
+    }
+
+    /// Takes what a session says. What it may say waits in [`Self::take_pending`]. Returns what the session must be told
+    /// itself: that a client it speaks of has left. A client that reads this of itself raises its clock and says again that it
+    /// is there; anyone else knew already.
+    pub fn on_session(&mut self, session: SessionId, entries: impl IntoIterator<Item = (u64, Presence)>) -> Vec<(u64, Presence)> {
+        let mut corrections = Vec::new();
+        for (client, entry) in entries {
+            match self.owners.get(&client) {
+                Some(owner) if *owner == session => {}
+                Some(_) => continue,
+                None => {
+                    let known = self.known.get(&client).map(|k| &k.presence);
+                    if entry.state.is_none() {
+                        continue;
+                    }
+                    if let Some(known) = known
+                        && !Presence::yields_to(Some(known), &entry)
+                    {
+                        if known.state.is_none() {
+                            corrections.push((client, known.clone()));
+                        }
+                        continue;
+                    }
+                    if self.owners.values().filter(|owner| **owner == session).count() >= self.clients_per_session {
+                        continue;
+                    }
+                    self.owners.insert(client, session);
+                }
+            }
+            let newest = self.pending.get(&client).or_else(|| self.known.get(&client).map(|k| &k.presence));
+            // A first entry of clock 0 announces a client; it is passed on although tables do not take it over.
+            if newest.is_none() || Presence::yields_to(newest, &entry) {
+                self.pending.insert(client, entry);
+            }
+        }
+        corrections
+    }
+
+    /// A session ended: every client it spoke for leaves.
+    pub fn on_leave(&mut self, session: SessionId) {
+        let gone: Vec<u64> = self.owners.iter().filter(|(_, owner)| **owner == session).map(|(client, _)| *client).collect();
+        for client in gone {
+            self.owners.remove(&client);
+            let pending = self.pending.get(&client).map(|p| p.clock);
+            let known = self.known.get(&client).map(|k| k.presence.clock);
+            let clock = pending.max(known).unwrap_or(0);
+            self.pending.insert(client, Presence { clock: clock + 1, state: None });
+        }
+    }
+
+    /// Is anything waiting to be appended?
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Takes what waits, the latest state of each client, ascending by client.
+    pub fn take_pending(&mut self) -> Vec<(u64, Presence)> {
+        std::mem::take(&mut self.pending).into_iter().collect()
+    }
+
+    /// Takes what the stream says, at `now_ms`.
+    pub fn on_stream(&mut self, entries: impl IntoIterator<Item = (u64, Presence)>, now_ms: u64) {
+        for (client, entry) in entries {
+            let known = self.known.get(&client).map(|k| &k.presence);
+            if Presence::yields_to(known, &entry) {
+                self.known.insert(client, Known { presence: entry, seen_ms: now_ms });
+            }
+        }
+    }
+
+    /// Everyone who is there, and those who left a short while ago; ascending by client.
+    pub fn snapshot(&self) -> Vec<(u64, Presence)> {
+        let mut all: Vec<_> = self.known.iter().map(|(client, known)| (*client, known.presence.clone())).collect();
+        all.sort_unstable_by_key(|(client, _)| *client);
+        all
+    }
+
+    /// Drops states that nobody renewed for [`AWARENESS_TIMEOUT`], and forgets who left long ago.
+    pub fn expire(&mut self, now_ms: u64) {
+        for known in self.known.values_mut() {
+            let age = now_ms.saturating_sub(known.seen_ms);
+            if known.presence.state.is_some() && age > AWARENESS_TIMEOUT.as_millis() as u64 {
+                known.presence.state = None;
+                known.seen_ms = now_ms;
+            }
+        }
+        self.known.retain(|_, known| {
+            known.presence.state.is_some() || now_ms.saturating_sub(known.seen_ms) <= DEPARTED_MEMORY.as_millis() as u64
+        });
+    }
+
+    /// Is nothing known, bound or waiting?
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.owners.is_empty() && self.pending.is_empty()
+    }
+
+    /// The sessions that speak for somebody; for checks.
+    pub fn speakers(&self) -> HashSet<SessionId> {
+        self.owners.values().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: SessionId = SessionId(1);
+    const BOB: SessionId = SessionId(2);
+
+    fn here(clock: u64) -> Presence {
+        Presence { clock, state: Some("{}".into()) }
+    }
+
+    fn gone(clock: u64) -> Presence {
+        Presence { clock, state: None }
+    }
+
+    /// Appends what waits and delivers it, as the stream would.
+    fn settle(board: &mut AwarenessBoard, now_ms: u64) -> Vec<(u64, Presence)> {
+        let sent = board.take_pending();
+        board.on_stream(sent.clone(), now_ms);
+        sent
+    }
+
+    #[test]
+    fn the_latest_state_of_each_client_goes_out_once() {
+        let mut board = AwarenessBoard::new(8);
+        board.on_session(ANN, [(7, here(0))]);
+        board.on_session(ANN, [(7, here(1))]);
+        board.on_session(ANN, [(7, here(2))]);
+        assert_eq!(settle(&mut board, 0), [(7, here(2))]);
+        assert!(!board.has_pending());
+    }
+
+    #[test]
+    fn nobody_speaks_or_leaves_for_another() {
+        let mut board = AwarenessBoard::new(8);
+        board.on_session(ANN, [(7, here(1))]);
+        settle(&mut board, 0);
+        board.on_session(BOB, [(7, here(5)), (7, gone(9))]);
+        assert!(!board.has_pending());
+        board.on_leave(BOB);
+        assert!(!board.has_pending());
+    }
+
+    #[test]
+    fn a_session_takes_its_clients_with_it() {
+        let mut board = AwarenessBoard::new(8);
+        board.on_session(ANN, [(7, here(1))]);
+        settle(&mut board, 0);
+        board.on_session(ANN, [(7, here(2))]);
+        board.on_leave(ANN);
+        assert_eq!(settle(&mut board, 0), [(7, gone(3))]);
+        assert!(board.speakers().is_empty());
+    }
+
+    #[test]
+    fn a_repetition_does_not_bring_the_dead_back_and_the_living_are_told() {
+        let mut board = AwarenessBoard::new(8);
+        board.on_session(ANN, [(7, here(5))]);
+        settle(&mut board, 0);
+        board.on_leave(ANN);
+        settle(&mut board, 0);
+        // Bob repeats what he learned of 7 before he heard that it left; so does 7 itself after a reconnect.
+        assert_eq!(board.on_session(BOB, [(7, here(5))]), [(7, gone(6))]);
+        assert!(!board.has_pending());
+        // 7 raises its clock and is there again.
+        assert_eq!(board.on_session(ANN, [(7, here(7))]), []);
+        assert_eq!(settle(&mut board, 0), [(7, here(7))]);
+    }
+
+    #[test]
+    fn what_another_node_says_is_not_bound_by_its_repetition() {
+        let mut board = AwarenessBoard::new(8);
+        board.on_stream([(7, here(3))], 0);
+        board.on_session(BOB, [(7, here(3))]);
+        assert!(board.speakers().is_empty());
+        assert!(!board.has_pending());
+    }
+
+    #[test]
+    fn states_that_nobody_renews_die() {
+        let mut board = AwarenessBoard::new(8);
+        board.on_stream([(7, here(3))], 1_000);
+        board.expire(31_000);
+        assert_eq!(board.snapshot(), [(7, here(3))]);
+        board.expire(31_001);
+        assert_eq!(board.snapshot(), [(7, gone(3))]);
+        board.expire(31_001 + 120_001);
+        assert!(board.is_empty());
+    }
+
+    #[test]
+    fn a_session_speaks_for_a_bounded_number_of_clients() {
+        let mut board = AwarenessBoard::new(2);
+        board.on_session(ANN, (0..10).map(|client| (client, here(1))));
+        assert_eq!(board.take_pending().len(), 2);
+    }
+}

@@ -1,0 +1,171 @@
+//! What a room asks of its surroundings, and what they report back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use yhub_content::ContentIds;
+
+use crate::{Close, SessionId, StreamClock};
+
+/// Which of the two documents of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Variant {
+    /// Without the content that was deleted.
+    Gc,
+    /// With it.
+    Nongc,
+}
+
+impl Variant {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Gc, Self::Nongc];
+}
+
+/// One message to a client; the bytes are shared by all who get it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerMessage {
+    /// "What do I lack of yours?", with our state vector.
+    Step1(Bytes),
+    /// The answer to a client's step 1: an update.
+    Step2(Bytes),
+    /// A new update.
+    Update(Bytes),
+    /// An awareness update.
+    Awareness(Bytes),
+}
+
+/// Who gets a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipients {
+    /// Every session of the room.
+    Everyone,
+    /// These.
+    These(Vec<SessionId>),
+}
+
+/// One update that a session submits.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// What it holds.
+    pub ids: ContentIds,
+    /// The any-encoded stream message: update and contentmap.
+    pub message: Bytes,
+    /// The update itself.
+    pub update: Bytes,
+    /// What it counts against the session's budget until it is appended.
+    pub cost_bytes: usize,
+}
+
+/// What a load brings.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The whole document as one update.
+    pub base: Bytes,
+    /// What it holds.
+    pub ids: ContentIds,
+    /// Everything up to this clock is in it.
+    pub clock: StreamClock,
+    /// Awareness updates of the stream with the milliseconds at which they were appended, oldest first.
+    pub awareness: Vec<(u64, Bytes)>,
+}
+
+/// A computation for all who wait: the new whole document, and a difference for each state vector.
+#[derive(Clone, Debug)]
+pub struct FoldJob {
+    /// Which document.
+    pub variant: Variant,
+    /// The document so far.
+    pub base: Bytes,
+    /// The updates since, in log order.
+    pub tail: Vec<(StreamClock, Bytes)>,
+    /// The clock that the result reaches.
+    pub upto: StreamClock,
+    /// The different state vectors asked for.
+    pub state_vectors: Vec<Bytes>,
+    /// Is [`Folded::ids`] wanted?
+    pub wants_ids: bool,
+}
+
+impl FoldJob {
+    /// How many bytes the computation goes through.
+    pub fn size_bytes(&self) -> usize {
+        self.base.len() + self.tail.iter().map(|(_, update)| update.len()).sum::<usize>()
+    }
+}
+
+/// What a fold brings.
+#[derive(Clone, Debug)]
+pub struct Folded {
+    /// Which document.
+    pub variant: Variant,
+    /// The document as one update.
+    pub base: Bytes,
+    /// Everything up to this clock is in it.
+    pub upto: StreamClock,
+    /// What it holds, if that was wanted.
+    pub ids: Option<ContentIds>,
+    /// The differences, in the order of the job's state vectors.
+    pub answers: Vec<Bytes>,
+    /// Updates of the tail that cannot be read and are not in it, with what is wrong with them.
+    pub bad: Vec<(StreamClock, String)>,
+}
+
+/// What the room wants done, in this order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Load this document; report with `on_loaded` or `on_load_failed`.
+    Load(Variant),
+    /// Bring every line after this clock to `on_entries`.
+    Follow(StreamClock),
+    /// Append these messages; report with `on_appended` or `on_append_failed`.
+    Append {
+        /// Any-encoded, in order.
+        messages: Vec<Bytes>,
+        /// Their clocks must be higher.
+        floor: StreamClock,
+    },
+    /// Call `on_retry_append` after this time.
+    RetryAppend {
+        /// How long to wait.
+        after: Duration,
+    },
+    /// Compute this; report with `on_folded` or `on_fold_failed`.
+    Fold(FoldJob),
+    /// Send messages, in order.
+    Broadcast {
+        /// One frame each.
+        messages: Vec<ServerMessage>,
+        /// To whom.
+        to: Recipients,
+    },
+    /// So much of what the session submitted no longer waits.
+    Credit {
+        /// The session.
+        session: SessionId,
+        /// Bytes of its budget.
+        size_bytes: usize,
+    },
+    /// Stop (true) or go on (false) reading the sockets of all sessions.
+    Cork(bool),
+    /// End a session.
+    Close {
+        /// The session.
+        session: SessionId,
+        /// What its client is told.
+        close: Close,
+    },
+    /// Call `on_flush_awareness` after this time.
+    FlushAwareness {
+        /// How long to wait.
+        after: Duration,
+    },
+    /// So many bytes of document are now kept in memory.
+    SnapshotSize(usize),
+    /// A line of the stream cannot be read; the room goes on without it.
+    BadLine {
+        /// Where it stands.
+        clock: StreamClock,
+        /// What is wrong.
+        what: String,
+    },
+}

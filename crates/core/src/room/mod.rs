@@ -1,0 +1,479 @@
+//! What one room decides: who gets which bytes, what is appended, when the document is loaded and folded.
+//!
+//! The actor around it carries out the [`Effect`]s in the order in which they come and reports back what happened.
+
+mod awareness;
+mod effect;
+mod outgoing;
+mod snapshot;
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use yhub_content::{ContentIds, StateVector};
+use yhub_encoding::awareness as wire;
+
+pub use awareness::{AWARENESS_TIMEOUT, AwarenessBoard, Presence};
+pub use effect::{Effect, FoldJob, Folded, Loaded, Recipients, ServerMessage, Submission, Variant};
+pub use outgoing::MAX_APPEND_ATTEMPTS;
+use outgoing::Outgoing;
+use snapshot::Snapshots;
+
+use crate::{Close, RoomLimits, StreamClock, StreamMessage};
+
+/// One client's connection, unique within its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// One line of the stream as the room sees it: a position and, unless it is a filler, an any-encoded message.
+#[derive(Clone, Debug)]
+pub struct StreamLine {
+    /// Its position.
+    pub clock: StreamClock,
+    /// The message; `None` is a filler.
+    pub message: Option<Bytes>,
+}
+
+struct Member {
+    variant: Variant,
+    /// Live entries after this clock are sent; `None` until its first sync was answered.
+    since: Option<StreamClock>,
+    /// Was it asked for what we lack?
+    asked: bool,
+}
+
+/// Updates longer than this are not looked into when they come from the stream, so that no room stands still for one;
+/// the next fold learns what they hold.
+const INSPECT_MAX_BYTES: usize = 256 << 10;
+
+/// The decisions of one room.
+pub struct RoomCore {
+    limits: RoomLimits,
+    members: HashMap<SessionId, Member>,
+    /// Members that do not get every broadcast: not yet synced, or synced ahead of the tail.
+    partial: usize,
+    /// The highest clock that the tail has brought, or that it starts from; `None` before the first load.
+    position: Option<StreamClock>,
+    /// The highest clock that this room has heard of in any way.
+    floor: StreamClock,
+    outgoing: Outgoing,
+    snapshots: Snapshots,
+    awareness: AwarenessBoard,
+    awareness_flushed_ms: u64,
+    awareness_armed: bool,
+    corked: bool,
+}
+
+impl RoomCore {
+    /// An empty room that knows nothing yet.
+    pub fn new(limits: RoomLimits) -> Self {
+        Self {
+            awareness: AwarenessBoard::new(limits.awareness_clients_per_session),
+            limits,
+            members: HashMap::new(),
+            partial: 0,
+            position: None,
+            floor: StreamClock::ZERO,
+            outgoing: Outgoing::default(),
+            snapshots: Snapshots::default(),
+            awareness_flushed_ms: 0,
+            awareness_armed: false,
+            corked: false,
+        }
+    }
+
+    /// A session comes in. It gets nothing live before its first sync is answered.
+    pub fn on_join(&mut self, session: SessionId, variant: Variant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.members.insert(session, Member { variant, since: None, asked: false });
+        self.partial += 1;
+        if self.snapshots.begin_load(variant) {
+            effects.push(Effect::Load(variant));
+        }
+        self.ask(&mut effects);
+        effects
+    }
+
+    /// A session is gone: who it spoke for leaves. What it submitted is still appended.
+    pub fn on_leave(&mut self, session: SessionId, now_ms: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some(member) = self.members.remove(&session) else { return effects };
+        if self.is_partial(&member) {
+            self.partial -= 1;
+        }
+        self.snapshots.forget_waiting(session);
+        self.outgoing.forget_session(session);
+        self.awareness.on_leave(session);
+        self.flush_awareness(now_ms, &mut effects);
+        effects
+    }
+
+    /// A session wants what its document lacks. `state_vector` has passed the guard.
+    pub fn on_sync(&mut self, session: SessionId, state_vector: Bytes) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some(member) = self.members.get(&session) else { return effects };
+        let variant = member.variant;
+        self.snapshots.want(variant, session, state_vector);
+        if self.snapshots.begin_load(variant) {
+            effects.push(Effect::Load(variant));
+        }
+        self.answer(variant, &mut effects);
+        effects
+    }
+
+    /// A session submits updates that passed the guard. Those that the room already holds are echoed, the others appended.
+    pub fn on_submit(&mut self, session: SessionId, submissions: Vec<Submission>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut spared = 0;
+        for submission in submissions {
+            if self.snapshots.holds(&submission.ids) {
+                spared += submission.cost_bytes;
+                let echo = vec![ServerMessage::Update(submission.update)];
+                effects.push(Effect::Broadcast { messages: echo, to: Recipients::These(vec![session]) });
+            } else {
+                self.outgoing.push(Some(session), submission.message, submission.cost_bytes);
+            }
+        }
+        if spared > 0 {
+            effects.push(Effect::Credit { session, size_bytes: spared });
+        }
+        self.append(&mut effects);
+        effects
+    }
+
+    /// A session says who is there. The entries have passed the guard.
+    pub fn on_awareness(&mut self, session: SessionId, entries: Vec<(u64, Presence)>, now_ms: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if !self.members.contains_key(&session) {
+            return effects;
+        }
+        let corrections = self.awareness.on_session(session, entries);
+        if !corrections.is_empty() {
+            let message = ServerMessage::Awareness(encode_presence(&corrections));
+            effects.push(Effect::Broadcast { messages: vec![message], to: Recipients::These(vec![session]) });
+        }
+        self.flush_awareness(now_ms, &mut effects);
+        effects
+    }
+
+    /// A session wants to know who is there.
+    pub fn on_query_awareness(&self, session: SessionId) -> Vec<Effect> {
+        let message = ServerMessage::Awareness(encode_presence(&self.awareness.snapshot()));
+        vec![Effect::Broadcast { messages: vec![message], to: Recipients::These(vec![session]) }]
+    }
+
+    /// The time asked for by [`Effect::FlushAwareness`] has passed.
+    pub fn on_flush_awareness(&mut self, now_ms: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.awareness_armed = false;
+        self.flush_awareness(now_ms, &mut effects);
+        effects
+    }
+
+    /// Time passes: presence that nobody renews dies.
+    pub fn on_tick(&mut self, now_ms: u64) {
+        self.awareness.expire(now_ms);
+    }
+
+    /// The stream took what [`Effect::Append`] asked for, up to `last`.
+    pub fn on_appended(&mut self, last: StreamClock) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.floor = self.floor.max(last);
+        for (session, size_bytes) in self.outgoing.on_appended() {
+            effects.push(Effect::Credit { session, size_bytes });
+        }
+        self.append(&mut effects);
+        effects
+    }
+
+    /// The stream did not take it. Tried again [`MAX_APPEND_ATTEMPTS`] times; then the sessions whose updates wait are
+    /// closed, and come back with them.
+    pub fn on_append_failed(&mut self) -> Vec<Effect> {
+        if let Some(after) = self.outgoing.on_failed() {
+            return vec![Effect::RetryAppend { after }];
+        }
+        let mut effects: Vec<_> =
+            self.outgoing.give_up().into_iter().map(|session| Effect::Close { session, close: Close::TRY_AGAIN }).collect();
+        self.cork(&mut effects);
+        effects
+    }
+
+    /// The time asked for by [`Effect::RetryAppend`] has passed.
+    pub fn on_retry_append(&mut self) -> Vec<Effect> {
+        self.outgoing.again(self.floor).into_iter().collect()
+    }
+
+    /// The tail brings new lines, in log order. `now_ms` is when.
+    pub fn on_entries(&mut self, lines: &[StreamLine], now_ms: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        // Lines before the first load can only be of a tail that was followed by somebody before us.
+        let Some(position) = self.position else { return effects };
+        let mut messages: Vec<(StreamClock, ServerMessage)> = Vec::new();
+        let mut presence: HashMap<u64, Presence> = HashMap::new();
+        let mut reached = position;
+        for line in lines.iter().filter(|line| line.clock > position) {
+            debug_assert!(line.clock > reached || reached == position, "I-11: a tail goes forward");
+            reached = line.clock;
+            let Some(message) = &line.message else { continue };
+            match StreamMessage::decode(message) {
+                Ok(StreamMessage::Update { update, .. }) => match self.learn(line.clock, &update) {
+                    Ok(()) => messages.push((line.clock, ServerMessage::Update(update))),
+                    Err(what) => effects.push(Effect::BadLine { clock: line.clock, what }),
+                },
+                Ok(StreamMessage::Awareness { update }) => match decode_presence(&update) {
+                    Ok(entries) => {
+                        presence.extend(entries.iter().cloned());
+                        self.awareness.on_stream(entries, now_ms);
+                    }
+                    Err(what) => effects.push(Effect::BadLine { clock: line.clock, what }),
+                },
+                Ok(StreamMessage::Tombstone) => {
+                    let everyone: Vec<_> = self.members.keys().copied().collect();
+                    effects.extend(everyone.into_iter().map(|session| Effect::Close { session, close: Close::DELETED }));
+                }
+                Ok(_) => {}
+                Err(error) => effects.push(Effect::BadLine { clock: line.clock, what: error.to_string() }),
+            }
+        }
+        self.position = Some(reached);
+        self.floor = self.floor.max(reached);
+        if !presence.is_empty() {
+            let mut entries: Vec<_> = presence.into_iter().collect();
+            entries.sort_unstable_by_key(|(client, _)| *client);
+            messages.push((reached, ServerMessage::Awareness(encode_presence(&entries))));
+        }
+        self.broadcast(position, reached, messages, &mut effects);
+        for variant in self.snapshots.due_for_fold() {
+            self.fold(variant, &mut effects);
+        }
+        effects
+    }
+
+    /// A load is done. The first one says where the tail starts.
+    pub fn on_loaded(&mut self, variant: Variant, loaded: Loaded, now_ms: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.floor = self.floor.max(loaded.clock);
+        if self.position.is_none() {
+            self.position = Some(loaded.clock);
+            effects.push(Effect::Follow(loaded.clock));
+            for (seen_ms, update) in &loaded.awareness {
+                if let Ok(entries) = decode_presence(update) {
+                    self.awareness.on_stream(entries, *seen_ms);
+                }
+            }
+            self.awareness.expire(now_ms);
+        }
+        self.snapshots.on_loaded(variant, loaded);
+        self.ask(&mut effects);
+        self.answer(variant, &mut effects);
+        effects.push(Effect::SnapshotSize(self.snapshots.size_bytes()));
+        effects
+    }
+
+    /// A load failed: whoever needs it is refused, and nothing is served in its place.
+    pub fn on_load_failed(&mut self, variant: Variant, close: Close) -> Vec<Effect> {
+        self.snapshots.on_load_failed(variant);
+        let refused = self.members.iter().filter(|(_, m)| m.variant == variant && m.since.is_none());
+        refused.map(|(session, _)| Effect::Close { session: *session, close: close.clone() }).collect()
+    }
+
+    /// A fold is done: those who waited get their difference, and from there on what is new.
+    pub fn on_folded(&mut self, folded: Folded) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let variant = folded.variant;
+        let answers = self.snapshots.on_folded(folded);
+        for (session, answer) in answers {
+            self.deliver_answer(session, answer, &mut effects);
+        }
+        self.answer(variant, &mut effects);
+        effects.push(Effect::SnapshotSize(self.snapshots.size_bytes()));
+        effects
+    }
+
+    /// A fold failed: those who waited for it are refused, and the next one loads anew.
+    pub fn on_fold_failed(&mut self, variant: Variant, close: Close) -> Vec<Effect> {
+        let waiting = self.snapshots.on_fold_failed(variant);
+        waiting.into_iter().map(|session| Effect::Close { session, close: close.clone() }).collect()
+    }
+
+    /// The node is short of memory: the document leaves it, unless somebody is waiting for it.
+    pub fn on_evict(&mut self) -> Vec<Effect> {
+        self.snapshots.evict();
+        vec![Effect::SnapshotSize(self.snapshots.size_bytes())]
+    }
+
+    /// Has nobody joined, and is nothing under way?
+    pub fn is_idle(&self) -> bool {
+        self.members.is_empty() && self.outgoing.is_empty() && !self.awareness.has_pending() && !self.snapshots.is_busy()
+    }
+
+    /// Where the tail stands; `None` before the first load.
+    pub fn position(&self) -> Option<StreamClock> {
+        self.position
+    }
+
+    /// How many sessions are here.
+    pub fn session_count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Puts one update into the tail and among what is known. `Err` says what is wrong with it.
+    fn learn(&mut self, clock: StreamClock, update: &Bytes) -> Result<(), String> {
+        let ids: Option<ContentIds> = if update.len() <= INSPECT_MAX_BYTES {
+            Some(yhub_content::content_ids(update).map_err(|error| error.to_string())?)
+        } else {
+            None
+        };
+        self.snapshots.on_update(clock, update.clone(), ids);
+        Ok(())
+    }
+
+    /// Asks every member that was not asked yet for what we lack, once we know what we have.
+    fn ask(&mut self, effects: &mut Vec<Effect>) {
+        let Some(ids) = self.snapshots.known() else { return };
+        let mut unasked: Vec<SessionId> = Vec::new();
+        for (session, member) in self.members.iter_mut().filter(|(_, member)| !member.asked) {
+            member.asked = true;
+            unasked.push(*session);
+        }
+        if !unasked.is_empty() {
+            let state_vector = Bytes::from(StateVector::from_inserts(&ids.inserts).to_bytes());
+            effects
+                .push(Effect::Broadcast { messages: vec![ServerMessage::Step1(state_vector)], to: Recipients::These(unasked) });
+        }
+    }
+
+    /// Answers the syncs that wait for `variant`, or has their answer computed.
+    fn answer(&mut self, variant: Variant, effects: &mut Vec<Effect>) {
+        for (session, answer) in self.snapshots.answer_at_once(variant) {
+            self.deliver_answer(session, answer, effects);
+        }
+        if self.snapshots.is_waiting(variant) {
+            self.fold(variant, effects);
+        }
+    }
+
+    fn fold(&mut self, variant: Variant, effects: &mut Vec<Effect>) {
+        if let Some(job) = self.snapshots.begin_fold(variant) {
+            effects.push(Effect::Fold(job));
+        }
+    }
+
+    /// Sends the answer to a sync, who is there, and what came in after the answer's clock.
+    fn deliver_answer(&mut self, session: SessionId, answer: Bytes, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.get(&session) else { return };
+        let was_partial = self.is_partial(member);
+        let (variant, first) = (member.variant, member.since.is_none());
+        let upto = self.snapshots.upto(variant).expect("a snapshot that answered is there");
+        let mut messages = vec![ServerMessage::Step2(answer)];
+        if first {
+            let present = self.awareness.snapshot();
+            if !present.is_empty() {
+                messages.push(ServerMessage::Awareness(encode_presence(&present)));
+            }
+            messages.extend(self.snapshots.tail_after(upto).map(ServerMessage::Update));
+            // What the tail has not brought yet although the snapshot holds it is not sent again.
+            let since = upto.max(self.position.expect("a snapshot was loaded, and the load set the position"));
+            let member = self.members.get_mut(&session).expect("found above");
+            member.since = Some(since);
+            let now_partial = since > self.position.expect("as above");
+            self.partial = self.partial + usize::from(now_partial) - usize::from(was_partial);
+        }
+        effects.push(Effect::Broadcast { messages, to: Recipients::These(vec![session]) });
+    }
+
+    fn is_partial(&self, member: &Member) -> bool {
+        member.since.is_none_or(|since| Some(since) > self.position)
+    }
+
+    /// Sends what lies after `from` up to `reached` to every synced member, to each only what is after its own start.
+    fn broadcast(
+        &mut self,
+        from: StreamClock,
+        reached: StreamClock,
+        messages: Vec<(StreamClock, ServerMessage)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.partial == 0 {
+            if !messages.is_empty() {
+                let messages = messages.into_iter().map(|(_, message)| message).collect();
+                effects.push(Effect::Broadcast { messages, to: Recipients::Everyone });
+            }
+            return;
+        }
+        let (mut whole, mut partial) = (Vec::new(), 0);
+        for (session, member) in &self.members {
+            match member.since {
+                Some(since) if since <= from => whole.push(*session),
+                Some(since) => {
+                    let rest: Vec<_> = messages.iter().filter(|(clock, _)| *clock > since).map(|(_, m)| m.clone()).collect();
+                    if !rest.is_empty() {
+                        effects.push(Effect::Broadcast { messages: rest, to: Recipients::These(vec![*session]) });
+                    }
+                    partial += usize::from(since > reached);
+                }
+                None => partial += 1,
+            }
+        }
+        self.partial = partial;
+        if !whole.is_empty() && !messages.is_empty() {
+            let messages = messages.into_iter().map(|(_, message)| message).collect();
+            effects.push(Effect::Broadcast { messages, to: Recipients::These(whole) });
+        }
+    }
+
+    /// Appends the presence that waits, at most once in the coalescing time.
+    fn flush_awareness(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        if !self.awareness.has_pending() || self.awareness_armed {
+            return;
+        }
+        let window_ms = self.limits.awareness_coalesce.as_millis() as u64;
+        let wait_ms = window_ms.saturating_sub(now_ms.saturating_sub(self.awareness_flushed_ms));
+        if wait_ms > 0 && self.awareness_flushed_ms > 0 {
+            self.awareness_armed = true;
+            effects.push(Effect::FlushAwareness { after: std::time::Duration::from_millis(wait_ms) });
+            return;
+        }
+        self.awareness_flushed_ms = now_ms;
+        let update = encode_presence(&self.awareness.take_pending());
+        self.outgoing.push(None, StreamMessage::encode_awareness(&update), update.len());
+        self.append(effects);
+    }
+
+    /// Appends what waits, one append at a time, so that order is kept.
+    fn append(&mut self, effects: &mut Vec<Effect>) {
+        effects.extend(self.outgoing.begin(self.floor));
+        self.cork(effects);
+    }
+
+    /// Stops the reading of all sockets of the room while too much waits for the stream.
+    fn cork(&mut self, effects: &mut Vec<Effect>) {
+        let full = self.outgoing.size_bytes() >= self.limits.pending_bytes;
+        if full != self.corked {
+            self.corked = full;
+            effects.push(Effect::Cork(full));
+        }
+    }
+}
+
+/// Far above what editors say of themselves; the bytes of a client's message are bounded by the session.
+const PRESENCE_LIMITS: wire::AwarenessLimits = wire::AwarenessLimits { max_entries: 100_000, max_state_bytes: 1 << 20 };
+
+/// Presence as an awareness update.
+fn encode_presence(entries: &[(u64, Presence)]) -> Bytes {
+    let entries: Vec<wire::Entry<'_>> = entries
+        .iter()
+        .map(|(client, p)| wire::Entry { client: *client, clock: p.clock, state: p.state.as_deref().unwrap_or("null") })
+        .collect();
+    Bytes::from(wire::encode(&entries))
+}
+
+/// Presence from an awareness update. `Err` says what is wrong with it.
+pub fn decode_presence(update: &[u8]) -> Result<Vec<(u64, Presence)>, String> {
+    let entries = wire::decode(update, PRESENCE_LIMITS).map_err(|error| error.to_string())?;
+    let presence = entries.into_iter().map(|entry| {
+        let state = (!entry.is_null()).then(|| entry.state.into());
+        (entry.client, Presence { clock: entry.clock, state })
+    });
+    Ok(presence.collect())
+}

@@ -1,0 +1,265 @@
+//! What one session decides: what a client's message means, what it may do, and when silence becomes an end.
+//!
+//! Messages: the y-websocket protocol, one message a frame.
+
+use bytes::Bytes;
+use yhub_content::{self as content, ContentMap};
+use yhub_encoding::sync::Message;
+
+use crate::{Close, SessionLimits, StreamMessage, Submission, room};
+
+/// Updates of at most so many bytes hold nothing.
+const EMPTY_UPDATE_BYTES: usize = 3;
+
+/// What a client wants.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Intent<'a> {
+    /// Know what it lacks; the state vector has passed the guard.
+    Sync(&'a [u8]),
+    /// Add an update that has not passed the guard yet: see [`prepare_update`].
+    Update(&'a [u8]),
+    /// Say who is there.
+    Awareness(Vec<(u64, room::Presence)>),
+    /// Know who is there.
+    QueryAwareness,
+    /// Nothing that we do.
+    Nothing,
+}
+
+/// Who writes, as it is recorded with every character.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// The user id.
+    pub user: String,
+    /// Custom attributions, in the order given.
+    pub custom: Vec<(String, String)>,
+}
+
+/// Makes of an update what is appended to the stream. Goes through the whole update: not for a thread that others wait for
+/// when it is long. `now_ms` is the time of writing.
+pub fn prepare_update(update: &[u8], author: &Author, now_ms: u64, limits: &content::Limits) -> Result<Submission, Close> {
+    let inspected = content::inspect_update(update, limits).map_err(Close::malformed)?;
+    let contentmap = ContentMap::attribution(&inspected.ids, Some(&author.user), now_ms, &author.custom).to_bytes();
+    let (message, update) = StreamMessage::encode_update(update, &contentmap);
+    Ok(Submission { cost_bytes: message.len(), ids: inspected.ids, message, update })
+}
+
+/// What the passing of time asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing.
+    Nothing,
+    /// The link was silent: send a message that says nothing, and a ping.
+    KeepAlive,
+    /// The client never said what it has: send it everything.
+    SyncAll,
+    /// End it.
+    Close(Close),
+}
+
+/// The decisions of one session.
+#[derive(Debug)]
+pub struct SessionCore {
+    can_write: bool,
+    opened_ms: u64,
+    received_ms: u64,
+    /// Bytes of updates that wait for the stream.
+    waiting_bytes: usize,
+    has_synced: bool,
+    /// Is an answer to a sync being computed or sent?
+    is_syncing: bool,
+    /// The latest state vector that came meanwhile.
+    next_sync: Option<Bytes>,
+}
+
+impl SessionCore {
+    /// A session that opened at `now_ms`.
+    pub fn new(can_write: bool, now_ms: u64) -> Self {
+        Self {
+            can_write,
+            opened_ms: now_ms,
+            received_ms: now_ms,
+            waiting_bytes: 0,
+            has_synced: false,
+            is_syncing: false,
+            next_sync: None,
+        }
+    }
+
+    /// Reads one message. `Err` closes the session.
+    pub fn on_message<'a>(
+        &self,
+        message: &'a [u8],
+        limits: &SessionLimits,
+        guard_limits: &content::Limits,
+    ) -> Result<Intent<'a>, Close> {
+        let intent = match Message::decode(message).map_err(Close::malformed)? {
+            Message::SyncStep1(state_vector) => {
+                content::check_state_vector(state_vector, guard_limits).map_err(Close::malformed)?;
+                Intent::Sync(state_vector)
+            }
+            Message::SyncStep2(update) | Message::Update(update) if self.can_write && update.len() > EMPTY_UPDATE_BYTES => {
+                Intent::Update(update)
+            }
+            Message::Awareness(update) if update.len() > limits.max_awareness_bytes => return Err(Close::TOO_LARGE),
+            // Presence is kept whether or not the session may write.
+            Message::Awareness(update) => Intent::Awareness(room::decode_presence(update).map_err(Close::malformed)?),
+            Message::QueryAwareness => Intent::QueryAwareness,
+            _ => Intent::Nothing,
+        };
+        Ok(intent)
+    }
+
+    /// Something came from the client.
+    pub fn on_received(&mut self, now_ms: u64) {
+        self.received_ms = now_ms;
+    }
+
+    /// The client wants to know what it lacks. Returns what is to be asked of the room now: one answer at a time is under
+    /// way, so that a client that asks without reading costs one answer.
+    pub fn on_sync(&mut self, state_vector: Bytes) -> Option<Bytes> {
+        self.has_synced = true;
+        if self.is_syncing {
+            self.next_sync = Some(state_vector);
+            return None;
+        }
+        self.is_syncing = true;
+        Some(state_vector)
+    }
+
+    /// The answer has left. Returns what is to be asked next.
+    pub fn on_answered(&mut self) -> Option<Bytes> {
+        self.is_syncing = false;
+        let next = self.next_sync.take()?;
+        self.on_sync(next)
+    }
+
+    /// Is an answer under way?
+    pub fn is_syncing(&self) -> bool {
+        self.is_syncing
+    }
+
+    /// Updates went to the room.
+    pub fn on_submitted(&mut self, cost_bytes: usize) {
+        self.waiting_bytes += cost_bytes;
+    }
+
+    /// So much of it no longer waits.
+    pub fn on_credit(&mut self, size_bytes: usize) {
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(size_bytes);
+    }
+
+    /// May the socket be read? Not while too much of this client waits for the stream.
+    pub fn may_read(&self, limits: &SessionLimits) -> bool {
+        self.waiting_bytes < limits.inbound_bytes
+    }
+
+    /// Time passes. `sent_ms` is when something was last sent; `stalled_ms` since when the client takes nothing although
+    /// something waits.
+    pub fn on_time(&mut self, now_ms: u64, sent_ms: u64, stalled_ms: Option<u64>, limits: &SessionLimits) -> Due {
+        let since = |then: u64| u128::from(now_ms.saturating_sub(then));
+        if stalled_ms.is_some_and(|stalled| since(stalled) >= limits.stall_timeout.as_millis()) {
+            return Due::Close(Close::TOO_SLOW);
+        }
+        // While we do not read, silence is our doing.
+        if self.may_read(limits) && since(self.received_ms) >= limits.idle_timeout.as_millis() {
+            return Due::Close(Close::SILENT);
+        }
+        if !self.has_synced && since(self.opened_ms) >= limits.first_sync.as_millis() {
+            return Due::SyncAll;
+        }
+        if since(sent_ms) >= limits.keepalive.as_millis() {
+            return Due::KeepAlive;
+        }
+        Due::Nothing
+    }
+
+    /// When [`Self::on_time`] should be called next, in milliseconds from `now_ms`.
+    pub fn next_time_ms(&self, now_ms: u64, sent_ms: u64, limits: &SessionLimits) -> u64 {
+        let mut at = sent_ms + limits.keepalive.as_millis() as u64;
+        if !self.has_synced {
+            at = at.min(self.opened_ms + limits.first_sync.as_millis() as u64);
+        }
+        at.saturating_sub(now_ms).max(10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP1_EMPTY: &[u8] = &[0, 0, 1, 0];
+
+    fn read<'a>(session: &SessionCore, message: &'a [u8]) -> Result<Intent<'a>, Close> {
+        session.on_message(message, &SessionLimits::default(), &content::Limits::default())
+    }
+
+    #[test]
+    fn a_state_vector_that_claims_a_billion_entries_closes_the_session() {
+        let session = SessionCore::new(true, 0);
+        let close = read(&session, &[0x00, 0x00, 0x05, 0x80, 0x94, 0xeb, 0xdc, 0x03]).unwrap_err();
+        assert_eq!(close.code, 4400);
+    }
+
+    #[test]
+    fn a_reader_cannot_write_by_any_message_but_keeps_its_presence() {
+        let reader = SessionCore::new(false, 0);
+        let update = [1, 1, 5, 0, 4, 1, 1, b't', 1, b'x', 0];
+        for kind in [1, 2] {
+            let mut message = vec![0, kind, update.len() as u8];
+            message.extend(update);
+            assert_eq!(read(&reader, &message), Ok(Intent::Nothing));
+            assert_eq!(read(&SessionCore::new(true, 0), &message), Ok(Intent::Update(&update)));
+        }
+        assert!(matches!(read(&reader, &[1, 6, 1, 9, 1, 2, b'{', b'}']), Ok(Intent::Awareness(e)) if e.len() == 1));
+        assert_eq!(read(&reader, STEP1_EMPTY), Ok(Intent::Sync(&[0])));
+    }
+
+    #[test]
+    fn one_answer_at_a_time_is_under_way() {
+        let mut session = SessionCore::new(true, 0);
+        assert_eq!(session.on_sync(Bytes::from_static(&[0])), Some(Bytes::from_static(&[0])));
+        assert_eq!(session.on_sync(Bytes::from_static(&[1, 1, 1])), None);
+        assert_eq!(session.on_sync(Bytes::from_static(&[1, 1, 2])), None);
+        assert_eq!(session.on_answered(), Some(Bytes::from_static(&[1, 1, 2])));
+        assert_eq!(session.on_answered(), None);
+        assert!(!session.is_syncing());
+    }
+
+    #[test]
+    fn no_open_link_is_silent() {
+        let limits = SessionLimits::default();
+        let mut session = SessionCore::new(true, 0);
+        session.on_sync(Bytes::from_static(&[0]));
+        assert_eq!(session.on_time(11_999, 0, None, &limits), Due::Nothing);
+        assert_eq!(session.on_time(12_000, 0, None, &limits), Due::KeepAlive);
+        assert_eq!(session.on_time(120_000, 119_000, None, &limits), Due::Close(Close::SILENT));
+    }
+
+    #[test]
+    fn who_never_asks_gets_everything() {
+        let limits = SessionLimits::default();
+        let mut session = SessionCore::new(true, 0);
+        assert_eq!(session.on_time(1_999, 0, None, &limits), Due::Nothing);
+        assert_eq!(session.on_time(2_000, 0, None, &limits), Due::SyncAll);
+        session.on_sync(Bytes::from_static(&[0]));
+        assert_eq!(session.on_time(2_001, 0, None, &limits), Due::Nothing);
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_is_closed() {
+        let limits = SessionLimits::default();
+        let mut session = SessionCore::new(true, 0);
+        assert_eq!(session.on_time(30_000, 30_000, Some(0), &limits), Due::Close(Close::TOO_SLOW));
+    }
+
+    #[test]
+    fn too_much_that_waits_stops_the_reading() {
+        let limits = SessionLimits { inbound_bytes: 100, ..SessionLimits::default() };
+        let mut session = SessionCore::new(true, 0);
+        session.on_submitted(100);
+        assert!(!session.may_read(&limits));
+        session.on_credit(1);
+        assert!(session.may_read(&limits));
+    }
+}

@@ -1,0 +1,185 @@
+//! Compaction: folding a room's stream into a version row, then trimming the stream.
+//!
+//! Every step may run twice, at the same time as another, or be the last (I-7). What is trimmed is in a committed row
+//! (I-2); the first writer of an id keeps its attribution (I-6).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use yhub_content::{self as content, ContentIds, ContentMap, UpdateError};
+use yhub_core::{Asset, Plan, RoomId, RoomState, StreamClock, StreamMessage};
+use yhub_store::{AssetKind, AssetSelection, Completed, StoreOutcome, StoreVersion, Task, WorkerId};
+
+use crate::{
+    Documents, DocumentsError,
+    load::merge_shared,
+    read::{RoomContent, Row, column, open_entry},
+};
+
+/// One compaction folds at most about so much of the stream; the rest goes with the next.
+const MAX_FOLD_BYTES: usize = 64 << 20;
+
+/// How a compaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compacted {
+    /// A row was stored.
+    Stored {
+        /// The row's clock.
+        upto: StreamClock,
+        /// How many entries left the stream.
+        trimmed: u64,
+    },
+    /// There was nothing to store.
+    Trimmed {
+        /// How many entries left the stream.
+        trimmed: u64,
+    },
+    /// The task was somebody else's before it was done; what was stored is right all the same.
+    Lost,
+}
+
+impl Documents {
+    /// Does one claimed task: reads, folds, stores, trims.
+    pub async fn compact(&self, worker: &WorkerId, task: &Task, min_lifetime: Duration) -> Result<Compacted, DocumentsError> {
+        let room = &task.room;
+        let glance = self.read_content(room, AssetSelection::NONE, MAX_FOLD_BYTES).await?;
+        let hard_deleted = glance.tombstone.as_ref().is_some_and(|tombstone| tombstone.hard);
+        let state = RoomState {
+            stored: glance.stored(),
+            hard_deleted,
+            last_change: last_change(room, &glance)?,
+            last_entry: glance.entries.last().map(|entry| entry.clock),
+        };
+        match state.plan() {
+            Plan::TrimOnly { upto } => {
+                let min_lifetime = if hard_deleted { Duration::ZERO } else { min_lifetime };
+                self.complete(worker, task, upto, min_lifetime, |trimmed| Compacted::Trimmed { trimmed }).await
+            }
+            Plan::Fold { upto } => self.fold_into_row(worker, task, glance, upto, min_lifetime).await,
+        }
+    }
+
+    async fn fold_into_row(
+        &self,
+        worker: &WorkerId,
+        task: &Task,
+        glance: RoomContent,
+        upto: StreamClock,
+        min_lifetime: Duration,
+    ) -> Result<Compacted, DocumentsError> {
+        let room = &task.room;
+        let stored = self.store.read(room, AssetSelection::ALL).await;
+        let stored = stored.map_err(|source| DocumentsError::Store { room: room.clone(), source })?;
+        let rows = stored.rows.into_iter().map(|row| crate::read::open_row(room, row)).collect::<Result<Vec<_>, _>>()?;
+        if rows.iter().map(|row| row.clock).max().is_some_and(|stored| stored >= upto) {
+            // Another worker stored it meanwhile.
+            return self.complete(worker, task, upto, min_lifetime, |trimmed| Compacted::Trimmed { trimmed }).await;
+        }
+        let replaces = rows.iter().map(|row| row.t.clone()).collect();
+        let content = RoomContent { entries: glance.entries, rows, tombstone: stored.tombstone };
+        let (limits, whole_room) = (self.stored_limits(), room.clone());
+        let assets = self.compute.run(move || new_assets(&whole_room, &content, &limits)).await;
+        let assets = assets.map_err(|source| DocumentsError::Compute { room: room.clone(), source })??;
+        let version =
+            StoreVersion { room: room.clone(), clock: upto, assets, is_reference: [false; 4], replaces, epoch: task.epoch };
+        let outcome = self.store.store(version).await;
+        match outcome.map_err(|source| DocumentsError::Store { room: room.clone(), source })? {
+            StoreOutcome::Superseded => Ok(Compacted::Lost),
+            StoreOutcome::HardDeleted => {
+                self.complete(worker, task, upto, Duration::ZERO, |trimmed| Compacted::Trimmed { trimmed }).await
+            }
+            StoreOutcome::Stored | StoreOutcome::AlreadyThere => {
+                self.complete(worker, task, upto, min_lifetime, |trimmed| Compacted::Stored { upto, trimmed }).await
+            }
+        }
+    }
+
+    async fn complete(
+        &self,
+        worker: &WorkerId,
+        task: &Task,
+        upto: StreamClock,
+        min_lifetime: Duration,
+        done: impl FnOnce(u64) -> Compacted,
+    ) -> Result<Compacted, DocumentsError> {
+        match self.log.complete(worker, task, upto, min_lifetime).await {
+            Ok(Completed::Done { trimmed, .. }) => Ok(done(trimmed)),
+            Ok(Completed::NotOwner) => Ok(Compacted::Lost),
+            Err(source) => Err(DocumentsError::Stream { room: task.room.clone(), source }),
+        }
+    }
+}
+
+/// The clock of the last entry that changes the document. Presence does not.
+fn last_change(room: &RoomId, content: &RoomContent) -> Result<Option<StreamClock>, DocumentsError> {
+    let mut last = None;
+    for entry in &content.entries {
+        if let Some(StreamMessage::Update { .. } | StreamMessage::Prune { .. }) = open_entry(room, entry)? {
+            last = Some(entry.clock);
+        }
+    }
+    Ok(last)
+}
+
+/// The four assets of the row that holds these rows and everything newer in the stream.
+fn new_assets(room: &RoomId, content: &RoomContent, limits: &content::Limits) -> Result<[Bytes; 4], DocumentsError> {
+    let mut known = ContentIds::default();
+    let mut maps = Vec::new();
+    let (mut gc_docs, mut nongc_docs) = (Vec::new(), Vec::new());
+    for row in &content.rows {
+        gc_docs.push(checked_document(room, row, AssetKind::GcDoc, limits)?);
+        nongc_docs.push(checked_document(room, row, AssetKind::NongcDoc, limits)?);
+        let ids = payload(room, row, AssetKind::ContentIds)?;
+        known.insert_all(&ContentIds::from_bytes(ids).map_err(|error| row_error(room, row, AssetKind::ContentIds, error))?);
+        let map = payload(room, row, AssetKind::ContentMap)?;
+        maps.push(ContentMap::from_bytes(map).map_err(|error| row_error(room, row, AssetKind::ContentMap, error))?);
+    }
+    for entry in content.fresh() {
+        let wrong = |what: String| DocumentsError::Entry { room: room.clone(), clock: entry.clock, what };
+        match open_entry(room, entry)? {
+            Some(StreamMessage::Update { update, contentmap }) => {
+                content::check_update(&update, limits).map_err(|error| wrong(error.to_string()))?;
+                let map = ContentMap::from_bytes(&contentmap).map_err(|error| wrong(format!("contentmap: {error}")))?;
+                // I-6: only what nobody held before is attributed to this writer.
+                let fresh = map.difference(&known);
+                known.insert_all(&fresh.to_ids());
+                maps.push(fresh);
+                gc_docs.push(update.clone());
+                nongc_docs.push(update);
+            }
+            Some(StreamMessage::Prune { .. }) => {
+                return Err(wrong("holds a prune, which this hub cannot carry out yet; the stream keeps it".into()));
+            }
+            _ => {}
+        }
+    }
+    let cannot = |what: UpdateError| DocumentsError::Entry {
+        room: room.clone(),
+        clock: content.clock(),
+        what: format!("cannot be merged with what is stored: {what}"),
+    };
+    let gc = Bytes::from(yhub_content::gc_merge(&gc_docs).map_err(cannot)?);
+    let nongc = merge_shared(&nongc_docs).map_err(cannot)?;
+    let contentmap = Bytes::from(ContentMap::union(&maps).to_bytes());
+    let contentids = Bytes::from(known.to_bytes());
+    Ok([
+        Asset::YDoc { update: gc }.encode(),
+        Asset::YDoc { update: nongc }.encode(),
+        Asset::ContentMap { contentmap }.encode(),
+        Asset::ContentIds { contentids }.encode(),
+    ])
+}
+
+fn row_error(room: &RoomId, row: &Row, kind: AssetKind, what: impl std::fmt::Display) -> DocumentsError {
+    DocumentsError::Row { room: room.clone(), t: row.t.clone(), column: column(kind), what: what.to_string() }
+}
+
+fn payload<'a>(room: &RoomId, row: &'a Row, kind: AssetKind) -> Result<&'a Bytes, DocumentsError> {
+    row.assets[kind as usize].as_ref().ok_or_else(|| row_error(room, row, kind, "the column holds nothing"))
+}
+
+fn checked_document(room: &RoomId, row: &Row, kind: AssetKind, limits: &content::Limits) -> Result<Bytes, DocumentsError> {
+    let update = payload(room, row, kind)?;
+    content::check_update(update, limits).map_err(|error| row_error(room, row, kind, error))?;
+    Ok(update.clone())
+}

@@ -1,0 +1,9 @@
+//! WebSocket connections: who may come in, and how a session gets its bytes.
+
+mod direct;
+mod mounted;
+mod upgrade;
+
+pub(crate) use direct::upgrade as direct_upgrade;
+pub use mounted::{on_connect, scope};
+pub(crate) use upgrade::Gate;

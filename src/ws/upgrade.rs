@@ -1,0 +1,224 @@
+//! The upgrade: origin, room from the path, and what the query asks for.
+//!
+//! Path: `/{prefix}/ws/v1/{org}/{docid}`, query: `branch`, `gc`, `customAttributions`, and `user` while nobody has to say
+//! who they are.
+
+use std::{borrow::Cow, sync::Arc};
+
+use actix_http::{RequestHead, header};
+use percent_encoding::percent_decode_str;
+use yhub_actors::SessionParams;
+use yhub_core::{Author, RoomId, Variant, parse_custom_attributions};
+
+use crate::{Config, http::HttpError};
+
+/// Who writes when nobody says who they are.
+const ANONYMOUS: &str = "anonymous";
+/// Bytes of the custom attributions in a query, all together.
+const MAX_CUSTOM_BYTES: usize = 4096;
+/// Bytes of the name that a user gives themselves.
+const MAX_USER_BYTES: usize = 256;
+
+/// Lets requests in, or says why not. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Gate(Arc<Rules>);
+
+struct Rules {
+    prefix: String,
+    allowed_origins: Vec<String>,
+    raw_room_names: bool,
+    max_room_name_bytes: usize,
+    may_write: bool,
+}
+
+impl Gate {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self(Arc::new(Rules {
+            prefix: format!("/{}/ws/v1/", config.server.prefix),
+            allowed_origins: config.server.allowed_origins.clone(),
+            raw_room_names: config.server.raw_room_names,
+            max_room_name_bytes: config.limits.max_room_name_bytes,
+            may_write: config.auth.may_write(),
+        }))
+    }
+
+    /// What a connection becomes, from its request alone.
+    pub(crate) fn check(&self, head: &RequestHead) -> Result<SessionParams, HttpError> {
+        let rooms = head.uri.path().strip_prefix(&self.0.prefix).ok_or(HttpError::NotFound)?;
+        self.check_room(head, rooms)
+    }
+
+    /// The same, where `rooms` is the rest of the path: `{org}/{docid}`.
+    pub(crate) fn check_room(&self, head: &RequestHead, rooms: &str) -> Result<SessionParams, HttpError> {
+        let (org, docid) = match rooms.split_once('/') {
+            Some((org, docid)) if !docid.contains('/') => (org, docid),
+            _ => return Err(HttpError::NotFound),
+        };
+        self.check_origin(head)?;
+        let query = Query::parse(head.uri.query().unwrap_or(""))?;
+        let branch = query.branch.as_deref().unwrap_or(RoomId::MAIN);
+        let org = self.segment("org", org)?;
+        let docid = self.segment("docid", docid)?;
+        let room = RoomId::new(&org, &docid, self.part("branch", branch)?);
+        let variant = if query.gc { Variant::Gc } else { Variant::Nongc };
+        let author = Author { user: query.user.unwrap_or_else(|| ANONYMOUS.into()), custom: query.custom };
+        Ok(SessionParams { room, variant, can_write: self.0.may_write, author })
+    }
+
+    /// Pages of other origins stay outside unless they are allowed. What is no browser sends no origin.
+    fn check_origin(&self, head: &RequestHead) -> Result<(), HttpError> {
+        let Some(origin) = head.headers().get(header::ORIGIN) else { return Ok(()) };
+        let origin = origin.to_str().map_err(|_| HttpError::OriginNotAllowed)?;
+        let host = head.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let own = origin.split_once("://").is_some_and(|(_, of)| host.is_some_and(|host| of.eq_ignore_ascii_case(host)));
+        let allowed = self.0.allowed_origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin));
+        if own || allowed { Ok(()) } else { Err(HttpError::OriginNotAllowed) }
+    }
+
+    /// A segment of the path, decoded once unless names are taken raw.
+    fn segment<'a>(&self, name: &str, raw: &'a str) -> Result<Cow<'a, str>, HttpError> {
+        let decoded = if self.0.raw_room_names { Cow::Borrowed(raw) } else { decode(name, raw)? };
+        self.part(name, &decoded)?;
+        Ok(decoded)
+    }
+
+    fn part<'a>(&self, name: &str, part: &'a str) -> Result<&'a str, HttpError> {
+        let max = self.0.max_room_name_bytes;
+        let wrong = match part {
+            "" => format!("the {name} is empty"),
+            part if part.len() > max => format!("the {name} is longer than {max} bytes"),
+            part if part.contains('\0') => format!("the {name} holds U+0000"),
+            part => return Ok(part),
+        };
+        Err(HttpError::BadRequest { what: wrong })
+    }
+}
+
+/// Percent-decodes once. Escapes that are none, and bytes that are no UTF-8, are refused.
+fn decode<'a>(name: &str, raw: &'a str) -> Result<Cow<'a, str>, HttpError> {
+    let wrong = |what| HttpError::BadRequest { what: format!("the {name} {what}") };
+    let mut rest = raw;
+    while let Some(at) = rest.find('%') {
+        let is_escape = rest.as_bytes().get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+        if !is_escape {
+            return Err(wrong("holds a `%` that is no escape; write it as `%25`"));
+        }
+        rest = &rest[at + 3..];
+    }
+    percent_decode_str(raw).decode_utf8().map_err(|_| wrong("is no UTF-8 after decoding"))
+}
+
+struct Query {
+    branch: Option<String>,
+    gc: bool,
+    custom: Vec<(String, String)>,
+    user: Option<String>,
+}
+
+impl Query {
+    /// Reads `a=b&c=d`, the first of each name; `+` is a space, as `URLSearchParams` writes it. Unknown names are left alone:
+    /// clients put their own there.
+    fn parse(query: &str) -> Result<Self, HttpError> {
+        let mut found = Self { branch: None, gc: true, custom: Vec::new(), user: None };
+        let mut seen: Vec<&str> = Vec::new();
+        for pair in query.split('&') {
+            let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
+            if !matches!(name, "branch" | "gc" | "customAttributions" | "user") || seen.contains(&name) {
+                continue;
+            }
+            seen.push(name);
+            let spaced = raw.replace('+', " ");
+            let value = decode(name, &spaced)?.into_owned();
+            match name {
+                "branch" => found.branch = Some(value),
+                "gc" => found.gc = value != "false",
+                "user" if value.is_empty() || value.len() > MAX_USER_BYTES => {
+                    return Err(HttpError::BadRequest { what: format!("the user has not 1 to {MAX_USER_BYTES} bytes") });
+                }
+                "user" => found.user = Some(value),
+                _ if value.len() > MAX_CUSTOM_BYTES => {
+                    return Err(HttpError::BadRequest {
+                        what: format!("customAttributions has more than {MAX_CUSTOM_BYTES} bytes"),
+                    });
+                }
+                _ => found.custom = parse_custom_attributions(Some(&value)),
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn head(uri: &str, headers: &[(HeaderName, &str)]) -> RequestHead {
+        let mut head = RequestHead { uri: uri.parse().unwrap(), ..RequestHead::default() };
+        for (name, value) in headers {
+            head.headers_mut().insert(name.clone(), HeaderValue::from_str(value).unwrap());
+        }
+        head
+    }
+
+    fn room(config: &Config, uri: &str) -> Result<RoomId, HttpError> {
+        Gate::new(config).check(&head(uri, &[])).map(|params| params.room)
+    }
+
+    #[test]
+    fn the_room_is_in_the_path_and_each_segment_is_decoded_once() {
+        let config = Config::default();
+        let of = |uri: &str| room(&config, uri);
+        assert_eq!(of("/api/ws/v1/acme/notes"), Ok(RoomId::new("acme", "notes", "main")));
+        assert_eq!(of("/api/ws/v1/a%2Fb/c%2520d?branch=x%20y"), Ok(RoomId::new("a/b", "c%20d", "x y")));
+        for missing in ["/api/ws/v1/acme", "/api/ws/v1/a/b/c", "/other/ws/v1/a/b", "/api/ws/v2/a/b"] {
+            assert_eq!(of(missing), Err(HttpError::NotFound), "{missing}");
+        }
+        let long = format!("/api/ws/v1/a/{}", "x".repeat(513));
+        for bad in
+            ["/api/ws/v1/a/%", "/api/ws/v1/a/%zz", "/api/ws/v1/a/%ff", "/api/ws/v1//b", "/api/ws/v1/a/", "/api/ws/v1/a/%00"]
+        {
+            assert!(matches!(of(bad), Err(HttpError::BadRequest { .. })), "{bad}");
+        }
+        assert!(matches!(of(&long), Err(HttpError::BadRequest { .. })));
+        assert!(matches!(of("/api/ws/v1/a/b?branch="), Err(HttpError::BadRequest { .. })));
+    }
+
+    #[test]
+    fn raw_names_stay_as_they_arrive() {
+        let mut config = Config::default();
+        config.server.raw_room_names = true;
+        assert_eq!(room(&config, "/api/ws/v1/a%2Fb/c%zz"), Ok(RoomId::new("a%2Fb", "c%zz", "main")));
+        assert!(room(&config, "/api/ws/v1//b").is_err());
+    }
+
+    #[test]
+    fn the_query_says_branch_variant_author_and_attributions() {
+        let gate = Gate::new(&Config::default());
+        let params = gate.check(&head("/api/ws/v1/a/b?gc=false&customAttributions=k%3Av%2Cx&user=ann&yauth=1", &[])).unwrap();
+        assert_eq!(params.variant, Variant::Nongc);
+        assert_eq!(params.author.user, "ann");
+        assert_eq!(params.author.custom, [("k", "v"), ("x", "")].map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let plain = gate.check(&head("/api/ws/v1/a/b?gc=0", &[])).unwrap();
+        assert_eq!((plain.variant, plain.author.user.as_str(), plain.can_write), (Variant::Gc, ANONYMOUS, true));
+    }
+
+    #[test]
+    fn pages_of_other_origins_stay_outside() {
+        let mut config = Config::default();
+        let check = |config: &Config, origin: &str| {
+            let head = head("/api/ws/v1/a/b", &[(header::ORIGIN, origin), (header::HOST, "hub.example:4400")]);
+            Gate::new(config).check(&head).map(|_| ())
+        };
+        assert_eq!(check(&config, "http://hub.example:4400"), Ok(()));
+        for foreign in ["http://hub.example", "https://evil.example", "null", "http://evil.example/hub.example:4400"] {
+            assert_eq!(check(&config, foreign), Err(HttpError::OriginNotAllowed), "{foreign}");
+        }
+        config.server.allowed_origins = vec!["https://editor.example".into()];
+        assert_eq!(check(&config, "https://editor.example"), Ok(()));
+        assert_eq!(check(&config, "https://editor.example.evil"), Err(HttpError::OriginNotAllowed));
+        config.server.allowed_origins = vec!["*".into()];
+        assert_eq!(check(&config, "https://evil.example"), Ok(()));
+    }
+}

@@ -3,6 +3,7 @@
 mod attribute;
 mod content_ids;
 mod content_map;
+mod doc;
 mod guard;
 mod id_map;
 mod id_map_codec;
@@ -15,6 +16,7 @@ mod update;
 pub use attribute::{AttributeName, ContentAttribute};
 pub use content_ids::ContentIds;
 pub use content_map::{Content, ContentMap};
+pub use doc::{gc_merge, integrate_merge};
 pub use guard::{
     GuardError, Inspected, Limits, UpdateSummary, check_content_ids, check_delete_set, check_id_set, check_state_vector,
     check_update, inspect_update,

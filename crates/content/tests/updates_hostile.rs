@@ -3,13 +3,16 @@
 //!
 //! `YHUB_MUTATIONS` sets how many mutated inputs are tried, `YHUB_SEED` where the generator begins.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
+
 mod support;
 
 use rand::{Rng, rngs::StdRng};
 use support::{peak_memory, random, random_updates};
 use yhub_content::{
     ContentIds, GuardError, Limits, StateVector, UpdateError, check_content_ids, check_delete_set, check_id_set,
-    check_state_vector, check_update, content_ids, diff, inspect_update, intersect, merge, state_vector_of,
+    check_state_vector, check_update, content_ids, diff, gc_merge, inspect_update, integrate_merge, intersect, merge,
+    state_vector_of,
 };
 use yhub_testkit::vectors::{hex, items, list, load};
 
@@ -92,6 +95,13 @@ fn everything(bytes: &[u8], rng: &mut StdRng, well_formed: &[u8]) -> bool {
             assert!(content_ids(&part).unwrap().inserts.difference(&ids.inserts).is_empty());
             assert_eq!(content_ids(&intersect(&merged, &ids).unwrap()).unwrap(), ids);
             state_vector_of(bytes).expect("guarded");
+            for document in [gc_merge(&[bytes, well_formed]).expect("guarded"), integrate_merge(&[bytes]).expect("guarded")] {
+                check_update(&document, &limits).expect("what a document writes passes the guard");
+                assert_eq!(content_ids(&document).unwrap().inserts.difference(&both.inserts), yhub_content::IdSet::new());
+            }
+            let collected = content_ids(&gc_merge(&[bytes, well_formed]).unwrap()).unwrap();
+            assert_eq!(collected.inserts, both.inserts);
+            assert!(collected.deletes.contains_all(&both.deletes));
             true
         }
         Err(_) => {
@@ -101,6 +111,8 @@ fn everything(bytes: &[u8], rng: &mut StdRng, well_formed: &[u8]) -> bool {
             let _ = diff(bytes, &vector);
             let _ = state_vector_of(bytes);
             let _ = intersect(bytes, &content_ids(well_formed).unwrap());
+            let _ = gc_merge(&[bytes, well_formed]);
+            let _ = integrate_merge(&[bytes]);
             false
         }
     }

@@ -1,5 +1,7 @@
 //! Laws of the algebra of updates, over random documents.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
+
 mod support;
 
 use rand::{Rng, seq::SliceRandom};

@@ -1,5 +1,7 @@
 //! The golden vectors of updates: guard, content ids, state vectors, merging, differences, parts.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
+
 use serde_json::Value;
 use yhub_content::{
     ContentIds, Limits, StateVector, check_update, content_ids, diff, inspect_update, intersect, merge, state_vector_of,

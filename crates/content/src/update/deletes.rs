@@ -40,6 +40,11 @@ impl Deletes {
         });
     }
 
+    /// The ranges as they are: after [`Deletes::normalise`] in normal form.
+    pub(crate) fn ranges(&self) -> &[(u64, u32, u32)] {
+        &self.ranges
+    }
+
     /// Appends the set in V1 coding, in normal form.
     pub(crate) fn write(mut self, out: &mut Vec<u8>) {
         self.normalise();

@@ -52,6 +52,9 @@ pub enum UpdateError {
         /// Where the text ends.
         at: usize,
     },
+    /// Integrating takes far more steps than the documents of people do: the update was made for that.
+    #[error("integrating the update takes too many steps: too many insertions at one place")]
+    TooManySteps,
     /// One of several updates is wrong.
     #[error("update {input} of those to merge (counted from 0): {source}")]
     Input {

@@ -31,10 +31,14 @@ pub const EMPTY_UPDATE: &[u8] = &[0, 0];
 /// [`UpdateError::Input`] names the first input found to be damaged.
 pub fn merge<T: AsRef<[u8]>>(updates: &[T]) -> Result<Vec<u8>, UpdateError> {
     match updates {
-        [] => return Ok(EMPTY_UPDATE.to_vec()),
-        [one] => return Ok(one.as_ref().to_vec()),
-        _ => {}
+        [] => Ok(EMPTY_UPDATE.to_vec()),
+        [one] => Ok(one.as_ref().to_vec()),
+        several => merge_anew(several),
     }
+}
+
+/// [`merge`] that reads and writes even a single input: the clients of the result descend.
+pub(crate) fn merge_anew<T: AsRef<[u8]>>(updates: &[T]) -> Result<Vec<u8>, UpdateError> {
     let size = updates.iter().map(|update| update.as_ref().len()).sum();
     let mut cursors = Vec::with_capacity(updates.len());
     for (input, update) in updates.iter().enumerate() {

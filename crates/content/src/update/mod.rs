@@ -14,10 +14,13 @@ pub(crate) mod reader;
 pub(crate) mod structs;
 mod write;
 
+pub(crate) use cut::{cut_text, write_piece};
+pub(crate) use deletes::Deletes;
 pub use diff::diff;
 pub use error::UpdateError;
 pub use ids::{content_ids, state_vector_of};
 pub use intersect::intersect;
+pub(crate) use merge::merge_anew;
 pub use merge::{EMPTY_UPDATE, merge};
 pub use reader::UpdateReader;
 pub use structs::{Id, Parent, Struct};

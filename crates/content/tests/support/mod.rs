@@ -113,7 +113,7 @@ fn edit(client: &Client, rng: &mut StdRng) -> Vec<u8> {
                 let at = rng.random_range(0..=len);
                 match rng.random_range(0..4) {
                     0 => drop(client.array.insert(&mut txn, at, ArrayPrelim::from([1, 2, 3]))),
-                    1 => drop(client.array.insert_range(&mut txn, at, [value(rng), value(rng), value(rng)])),
+                    1 => client.array.insert_range(&mut txn, at, [value(rng), value(rng), value(rng)]),
                     _ => drop(client.array.insert(&mut txn, at, value(rng))),
                 }
             }

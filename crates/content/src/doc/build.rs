@@ -1,0 +1,279 @@
+//! From an update to blocks: reading the structs, dividing them wherever another struct or a deletion will want it.
+
+use std::collections::HashMap;
+
+use yhub_encoding::{DecodeError, MAX_ANY_DEPTH, Reader, skip_any};
+
+use super::block::{Block, NONE, Ref, State};
+use super::integrate::MAX_STEPS;
+use super::types::Types;
+use super::{Document, Waiting};
+use crate::UpdateError;
+use crate::update::reader::{read_deletes, read_section, read_section_count};
+use crate::update::structs::{ANY, DELETED, GC, Id, JSON, Parent, SKIP, STRING, Struct, TYPE, end_of};
+use crate::update::{Deletes, cut_text};
+
+impl<'a> Document<'a> {
+    /// Integrates all of an update that can be integrated, and applies its deletions. Items are also divided before
+    /// the ids in `divided` (client number, clock).
+    ///
+    /// # Errors
+    /// If the update is damaged, its clients do not descend, or integrating takes too many steps.
+    pub(crate) fn load(update: &'a [u8], divided: &[(u64, u32)]) -> Result<Self, UpdateError> {
+        Self::load_within(update, divided, MAX_STEPS)
+    }
+
+    /// The same with another limit than [`MAX_STEPS`].
+    pub(super) fn load_within(update: &'a [u8], divided: &[(u64, u32)], max_steps: u64) -> Result<Self, UpdateError> {
+        let mut reader = Reader::new(update);
+        if u32::try_from(update.len()).is_err() {
+            let (announced, remaining) = (update.len() as u64, u32::MAX as usize);
+            return Err(DecodeError::TooLong { at: 0, announced, remaining }.into());
+        }
+        let mut build = Build::new(update);
+        build.read_structs(&mut reader)?;
+        let mut deletes = Deletes::default();
+        read_deletes(&mut reader, |client, start, end| {
+            deletes.push(client, start, end);
+            Ok(())
+        })?;
+        deletes.normalise();
+        let ends = deletes.ranges().iter().flat_map(|&(client, start, end)| [(client, start), (client, end)]);
+        for (client, clock) in ends.chain(divided.iter().copied()) {
+            if let Some(&client) = build.client_indices.get(&client) {
+                build.points.push((client, clock));
+            }
+        }
+        build.divide()?;
+        let mut document = build.document;
+        document.integrate(max_steps)?;
+        document.apply(deletes.ranges());
+        Ok(document)
+    }
+
+    /// The block that covers an id.
+    #[inline]
+    pub(super) fn find(&self, id: Ref) -> Option<u32> {
+        let &(from, to) = self.ranges.get(id.client as usize)?;
+        let before = self.clocks[from as usize..to as usize].partition_point(|&clock| clock <= id.clock);
+        let index = from + (before as u32).checked_sub(1)?;
+        (id.clock < self.blocks[index as usize].end()).then_some(index)
+    }
+
+    /// The structs that were left waiting, each once.
+    pub(super) fn note_waiting(&mut self) {
+        for block in &self.blocks {
+            if block.state == State::Waiting && self.waiting.last().is_none_or(|last| last.at != block.at) {
+                self.waiting.push(Waiting { client: block.client, clock: block.clock, at: block.at });
+            }
+        }
+    }
+}
+
+struct Build<'a> {
+    document: Document<'a>,
+    client_indices: HashMap<u64, u32>,
+    /// The client asked for last, and its index: mostly it is asked for again.
+    last_client: (u64, u32),
+    /// Where structs may have to be divided: before these ids.
+    points: Vec<(u32, u32)>,
+}
+
+impl<'a> Build<'a> {
+    fn new(update: &'a [u8]) -> Self {
+        // A struct takes about 17 bytes in real documents. Hostile ones make the vectors grow, that is all.
+        let expected = update.len() / 16;
+        let document = Document {
+            bytes: update,
+            clients: Vec::new(),
+            ranges: Vec::new(),
+            sections: Vec::new(),
+            blocks: Vec::with_capacity(expected),
+            clocks: Vec::with_capacity(expected),
+            types: Types::default(),
+            waiting: Vec::new(),
+            waiting_deletes: Vec::new(),
+        };
+        Self { document, client_indices: HashMap::new(), last_client: (u64::MAX, NONE), points: Vec::new() }
+    }
+
+    fn client(&mut self, number: u64) -> u32 {
+        if self.last_client.0 == number {
+            return self.last_client.1;
+        }
+        let document = &mut self.document;
+        let index = *self.client_indices.entry(number).or_insert_with(|| {
+            document.clients.push(number);
+            document.ranges.push((0, 0));
+            document.clients.len() as u32 - 1
+        });
+        self.last_client = (number, index);
+        index
+    }
+
+    fn reference(&mut self, id: Option<Id>) -> Ref {
+        id.map_or(Ref::NOTHING, |id| Ref { client: self.client(id.client), clock: id.clock })
+    }
+
+    /// Makes a block of each struct but Skips, and collects where they may have to be divided.
+    fn read_structs(&mut self, reader: &mut Reader<'a>) -> Result<(), UpdateError> {
+        let mut client_before = None;
+        for _ in 0..read_section_count(reader)? {
+            let section = read_section(reader)?;
+            if client_before.is_some_and(|before| before <= section.client) {
+                return Err(DecodeError::Invalid { at: reader.position(), what: "clients do not descend" }.into());
+            }
+            client_before = Some(section.client);
+            let client = self.client(section.client);
+            let from = self.document.blocks.len() as u32;
+            let mut clock = section.clock;
+            for _ in 0..section.structs {
+                let found = Struct::read(reader, Id { client: section.client, clock })?;
+                clock = end_of(clock, found.len, found.offset)?;
+                if found.content_ref() != SKIP {
+                    let block = self.block(client, &found);
+                    self.document.blocks.push(block);
+                    self.document.clocks.push(block.clock);
+                }
+            }
+            self.document.ranges[client as usize] = (from, self.document.blocks.len() as u32);
+            self.document.sections.push(client);
+        }
+        Ok(())
+    }
+
+    fn block(&mut self, client: u32, found: &Struct<'a>) -> Block {
+        let kind = found.content_ref();
+        let origin = self.reference(found.origin);
+        let right_origin = self.reference(found.right_origin);
+        let follows = origin.client == client && origin.clock.checked_add(1) == Some(found.id.clock);
+        if origin.is_some() && !follows {
+            self.points.push((origin.client, origin.clock.saturating_add(1)));
+        }
+        if right_origin.is_some() {
+            self.points.push((right_origin.client, right_origin.clock));
+        }
+        let (mut parent, mut parent_item) = (NONE, Ref::NOTHING);
+        match found.parent {
+            Parent::OfNeighbour => {}
+            Parent::Root(name) => parent = self.document.types.root(name),
+            Parent::Item(id) => parent_item = self.reference(Some(id)),
+        }
+        let content_end = found.offset + found.bytes.len();
+        let mut content_from = content_end - found.content.len();
+        if matches!(kind, STRING | ANY | JSON) {
+            // The number before the characters or elements.
+            content_from += found.content.iter().position(|&byte| byte < 0x80).map_or(0, |last| last + 1);
+        }
+        let key = found.parent_sub.map_or(NONE, |key| self.document.types.intern(key));
+        let holds = if kind == TYPE { self.document.types.nested(self.document.blocks.len() as u32) } else { NONE };
+        Block {
+            client,
+            clock: found.id.clock,
+            len: found.len,
+            kind,
+            deleted: matches!(kind, GC | DELETED),
+            state: State::New,
+            lost: (false, false),
+            origin,
+            right_origin,
+            left: NONE,
+            right: NONE,
+            parent,
+            parent_item,
+            key,
+            holds,
+            // The update is shorter than 2^32 bytes: checked before anything was read.
+            payload: (content_from as u32, content_end as u32),
+            at: found.offset as u32,
+        }
+    }
+
+    /// Divides blocks at all points that lie inside of one.
+    fn divide(&mut self) -> Result<(), UpdateError> {
+        let mut points = std::mem::take(&mut self.points);
+        points.retain(|&(client, clock)| {
+            let covering = self.document.find(Ref { client, clock });
+            covering.is_some_and(|index| self.document.clocks[index as usize] != clock)
+        });
+        if points.is_empty() {
+            return Ok(());
+        }
+        points.sort_unstable();
+        points.dedup();
+        let whole = std::mem::take(&mut self.document.blocks);
+        let mut blocks = Vec::with_capacity(whole.len() + points.len());
+        for &client in &self.document.sections {
+            let (from, to) = self.document.ranges[client as usize];
+            let start = blocks.len() as u32;
+            let first = points.partition_point(|point| point.0 < client);
+            let mut points = points[first..].iter().take_while(|point| point.0 == client).map(|point| point.1).peekable();
+            for block in &whole[from as usize..to as usize] {
+                let index = blocks.len() as u32;
+                if block.holds != NONE {
+                    self.document.types.get_mut(block.holds).item = index;
+                }
+                let mut rest = *block;
+                while let Some(clock) = points.next_if(|&clock| clock < block.end()) {
+                    let (left, right) = halves(self.document.bytes, &rest, clock)?;
+                    blocks.push(left);
+                    rest = right;
+                }
+                blocks.push(rest);
+            }
+            self.document.ranges[client as usize] = (start, blocks.len() as u32);
+        }
+        self.document.clocks = blocks.iter().map(|block: &Block| block.clock).collect();
+        self.document.blocks = blocks;
+        Ok(())
+    }
+}
+
+/// Divides a block before `clock`, which lies inside of it.
+fn halves(bytes: &[u8], whole: &Block, clock: u32) -> Result<(Block, Block), UpdateError> {
+    let units = clock - whole.clock;
+    let (mut left, mut right) = (*whole, *whole);
+    left.len = units;
+    right.len -= units;
+    right.clock = clock;
+    right.origin = Ref { client: whole.client, clock: clock - 1 };
+    right.parent = NONE;
+    right.parent_item = Ref::NOTHING;
+    right.key = NONE;
+    if whole.kind == GC {
+        (left.origin, right.origin) = (Ref::NOTHING, Ref::NOTHING);
+        return Ok((left, right));
+    }
+    let (from, to) = whole.payload;
+    let payload = bytes.get(from as usize..to as usize).unwrap_or_default();
+    match whole.kind {
+        STRING => {
+            // What was lost before this piece counts one unit that its bytes do not have.
+            let lost = u32::from(whole.lost.0);
+            let (middle, in_pair) = match units.checked_sub(lost) {
+                Some(units) if units > 0 => {
+                    let piece = cut_text(payload, 0, units);
+                    (piece.middle.len() as u32, piece.lost_after)
+                }
+                _ => (0, false),
+            };
+            let divided = from + middle;
+            left.payload.1 = divided;
+            left.lost.1 = in_pair;
+            // The character that was divided is in neither.
+            right.payload.0 = divided + if in_pair { 4 } else { 0 };
+            right.lost.0 = in_pair;
+        }
+        ANY | JSON => {
+            let mut reader = Reader::new(payload);
+            for _ in 0..units {
+                if whole.kind == ANY { skip_any(&mut reader, MAX_ANY_DEPTH)? } else { reader.skip_var_bytes()? }
+            }
+            let divided = from + reader.position() as u32;
+            left.payload.1 = divided;
+            right.payload.0 = divided;
+        }
+        _ => {}
+    }
+    Ok((left, right))
+}

@@ -1,0 +1,212 @@
+//! Writes a document as an update: neighbouring blocks joined, deletions as they are now, and what waits.
+
+use yhub_encoding::{Reader, var_uint_len, write_var_uint};
+
+use super::Document;
+use super::block::{Block, NONE, Ref, State};
+use crate::UpdateError;
+use crate::update::structs::{
+    ANY, DELETED, GC, HAS_KEY, HAS_NEIGHBOUR, HAS_ORIGIN, HAS_RIGHT_ORIGIN, Id, JSON, SKIP, STRING, Struct,
+};
+use crate::update::{Deletes, merge, write_piece};
+
+/// One lost half of a surrogate pair.
+const LOST_HALF: &[u8] = "\u{fffd}".as_bytes();
+
+impl Document<'_> {
+    /// The document as an update, what waits included.
+    ///
+    /// # Errors
+    /// Only if bytes that were read before cannot be read again.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, UpdateError> {
+        let integrated = self.encode_integrated();
+        if self.waiting.is_empty() && self.waiting_deletes.is_empty() {
+            return Ok(integrated);
+        }
+        merge(&[integrated, self.encode_waiting()?])
+    }
+
+    fn encode_integrated(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.bytes.len() + 16);
+        let mut structs = Vec::new();
+        let mut deletes = Deletes::default();
+        let mut body = Vec::with_capacity(self.bytes.len());
+        let mut sections = 0;
+        for &client in &self.sections {
+            let (from, to) = self.ranges[client as usize];
+            let blocks = &self.blocks[from as usize..to as usize];
+            structs.clear();
+            let Some((count, clock)) = self.write_section(&mut structs, from, blocks, &mut deletes) else { continue };
+            write_var_uint(&mut body, count);
+            write_var_uint(&mut body, self.clients[client as usize]);
+            write_var_uint(&mut body, u64::from(clock));
+            body.extend_from_slice(&structs);
+            sections += 1;
+        }
+        write_var_uint(&mut out, sections);
+        out.extend_from_slice(&body);
+        deletes.write(&mut out);
+        out
+    }
+
+    /// Writes the integrated blocks of a client; gives the number of structs and the first clock, if there are any.
+    fn write_section(&self, out: &mut Vec<u8>, from: u32, blocks: &[Block], deletes: &mut Deletes) -> Option<(u64, u32)> {
+        let mut count = 0;
+        let mut first_clock = None;
+        let mut end = 0;
+        let mut at = 0;
+        while let Some(head) = blocks.get(at) {
+            if head.state != State::Done {
+                at += 1;
+                continue;
+            }
+            if first_clock.is_none() {
+                first_clock = Some(head.clock);
+            } else if head.clock > end {
+                out.push(SKIP);
+                write_var_uint(out, u64::from(head.clock - end));
+                count += 1;
+            }
+            let mut next = at + 1;
+            while blocks.get(next).is_some_and(|right| joins(&blocks[next - 1], right, from + next as u32)) {
+                next += 1;
+            }
+            let group = &blocks[at..next];
+            end = group[group.len() - 1].end();
+            self.write_struct(out, group, end - head.clock);
+            if head.deleted {
+                deletes.push(self.clients[head.client as usize], head.clock, end);
+            }
+            count += 1;
+            at = next;
+        }
+        Some((count, first_clock?))
+    }
+
+    /// Writes blocks that became one struct, `len` clocks altogether.
+    fn write_struct(&self, out: &mut Vec<u8>, group: &[Block], len: u32) {
+        let head = &group[0];
+        if head.kind == GC {
+            out.push(GC);
+            write_var_uint(out, u64::from(len));
+            return;
+        }
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        let info = head.kind
+            | flag(head.origin.is_some(), HAS_ORIGIN)
+            | flag(head.right_origin.is_some(), HAS_RIGHT_ORIGIN)
+            | flag(head.key != NONE, HAS_KEY);
+        out.push(info);
+        for id in [head.origin, head.right_origin] {
+            if id.is_some() {
+                self.write_id(out, id);
+            }
+        }
+        if info & HAS_NEIGHBOUR == 0 {
+            let parent = self.types.get(head.parent);
+            match self.blocks.get(parent.item as usize) {
+                None => {
+                    out.push(1);
+                    yhub_encoding::write_var_string(out, self.types.name(parent.name));
+                }
+                Some(holder) => {
+                    out.push(0);
+                    self.write_id(out, Ref { client: holder.client, clock: holder.clock });
+                }
+            }
+            if head.key != NONE {
+                yhub_encoding::write_var_string(out, self.types.name(head.key));
+            }
+        }
+        match head.kind {
+            DELETED => write_var_uint(out, u64::from(len)),
+            STRING => {
+                let size = |block: &Block| {
+                    let lost = usize::from(block.lost.0) + usize::from(block.lost.1);
+                    (block.payload.1 - block.payload.0) as usize + lost * LOST_HALF.len()
+                };
+                write_var_uint(out, group.iter().map(size).sum::<usize>() as u64);
+                for block in group {
+                    if block.lost.0 {
+                        out.extend_from_slice(LOST_HALF);
+                    }
+                    out.extend_from_slice(self.payload(block));
+                    if block.lost.1 {
+                        out.extend_from_slice(LOST_HALF);
+                    }
+                }
+            }
+            _ => {
+                if matches!(head.kind, ANY | JSON) {
+                    write_var_uint(out, u64::from(len));
+                }
+                for block in group {
+                    out.extend_from_slice(self.payload(block));
+                }
+            }
+        }
+    }
+
+    fn payload(&self, block: &Block) -> &[u8] {
+        self.bytes.get(block.payload.0 as usize..block.payload.1 as usize).unwrap_or_default()
+    }
+
+    fn write_id(&self, out: &mut Vec<u8>, id: Ref) {
+        write_var_uint(out, self.clients[id.client as usize]);
+        write_var_uint(out, u64::from(id.clock));
+    }
+
+    /// What waits, as an update of its own.
+    fn encode_waiting(&self) -> Result<Vec<u8>, UpdateError> {
+        let mut sections = 0;
+        let mut body = Vec::new();
+        let mut structs = Vec::new();
+        for waiting in self.waiting.chunk_by(|a, b| a.client == b.client) {
+            let number = self.clients[waiting[0].client as usize];
+            structs.clear();
+            let (mut count, mut end) = (0u64, waiting[0].clock);
+            for one in waiting {
+                if one.clock > end {
+                    structs.push(SKIP);
+                    write_var_uint(&mut structs, u64::from(one.clock - end));
+                    count += 1;
+                }
+                let mut reader = Reader::new(self.bytes);
+                reader.skip(one.at as usize)?;
+                let whole = Struct::read(&mut reader, Id { client: number, clock: one.clock })?;
+                write_piece(&mut structs, &whole, 0, whole.len)?;
+                count += 1;
+                end = whole.end();
+            }
+            write_var_uint(&mut body, count);
+            write_var_uint(&mut body, number);
+            write_var_uint(&mut body, u64::from(waiting[0].clock));
+            body.extend_from_slice(&structs);
+            sections += 1;
+        }
+        let mut out = Vec::with_capacity(var_uint_len(sections) + body.len());
+        write_var_uint(&mut out, sections);
+        out.extend_from_slice(&body);
+        let mut deletes = Deletes::default();
+        for &(client, start, end) in &self.waiting_deletes {
+            deletes.push(client, start, end);
+        }
+        deletes.write(&mut out);
+        Ok(out)
+    }
+}
+
+/// Does `right`, the block with this index, become one struct with `left`, the one before it in the array?
+fn joins(left: &Block, right: &Block, index: u32) -> bool {
+    if right.state != State::Done || left.kind != right.kind || left.end() != right.clock {
+        return false;
+    }
+    if left.kind == GC {
+        return true;
+    }
+    matches!(left.kind, DELETED | STRING | ANY | JSON)
+        && left.deleted == right.deleted
+        && left.right == index
+        && right.origin == Ref { client: left.client, clock: right.clock - 1 }
+        && left.right_origin == right.right_origin
+}

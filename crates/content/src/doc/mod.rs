@@ -1,0 +1,114 @@
+//! Documents: updates integrated into lists and attributes, to be garbage collected and written anew.
+//!
+//! A [`Document`] is built from one update in one go. Every place where an item will have to be divided (at the origins
+//! of others, at the ends of deleted ranges) is known beforehand, so all pieces are laid out first, by client and
+//! clock, in one array that never changes its order: ids are found by binary search, neighbours and parents are indices.
+//! Contents stay what they are, slices of the update's bytes; nothing but their lengths is ever looked at.
+//!
+//! Neither integrating nor deleting nor collecting uses recursion: how deep bytes can nest types costs memory in
+//! proportion to the bytes, never stack.
+
+mod block;
+mod build;
+mod collect;
+mod encode;
+mod integrate;
+mod types;
+
+use crate::update::merge_anew;
+use crate::{UpdateError, UpdateReader};
+
+use self::block::Block;
+use self::types::Types;
+
+/// Merges updates as a document with garbage collection does that receives all of them in one transaction: deleted
+/// content is forgotten, neighbours are joined.
+///
+/// What cannot be integrated, because something it refers to is missing, is kept as it is; so are deletions of unknown
+/// ids. The result does not depend on the order of the updates (unless they overlap and disagree).
+///
+/// # Errors
+/// If an update is damaged, or if integrating takes far more steps than documents of people do.
+pub fn gc_merge<T: AsRef<[u8]>>(updates: &[T]) -> Result<Vec<u8>, UpdateError> {
+    let merged = merge_anew(updates)?;
+    let mut document = Document::load(&merged, &[])?;
+    document.collect();
+    document.encode()
+}
+
+/// Like [`gc_merge`], but keeps deleted content: what a document without garbage collection would write.
+///
+/// # Errors
+/// As [`gc_merge`].
+pub fn integrate_merge<T: AsRef<[u8]>>(updates: &[T]) -> Result<Vec<u8>, UpdateError> {
+    let merged = merge_anew(updates)?;
+    // Each update deletes by itself, and an item is divided where any of its deleted ranges ends: between the halves of
+    // a surrogate pair that leaves a trace, which the union of all ranges would not.
+    let mut ends = Vec::new();
+    for update in updates {
+        UpdateReader::new(update.as_ref())?.deletes(|client, start, end| ends.extend([(client, start), (client, end)]))?;
+    }
+    Document::load(&merged, &ends)?.encode()
+}
+
+/// An update, integrated. See the module's first lines.
+pub(crate) struct Document<'a> {
+    /// The update.
+    bytes: &'a [u8],
+    /// Number of each client that is mentioned; other places name clients by their index here.
+    clients: Vec<u64>,
+    /// Which blocks a client has: from, to. Empty for one that is only referred to.
+    ranges: Vec<(u32, u32)>,
+    /// Clients that have blocks, in the order of the update: descending.
+    sections: Vec<u32>,
+    /// All pieces of structs, by section and clock.
+    blocks: Vec<Block>,
+    /// The clock of each block, apart: this is what searches look at.
+    clocks: Vec<u32>,
+    types: Types<'a>,
+    /// What could not be integrated, as structs of the update: offsets of their bytes, with client and clock.
+    waiting: Vec<Waiting>,
+    /// Deleted ranges that are not, or not integrated, here: client number, start, end.
+    waiting_deletes: Vec<(u64, u32, u32)>,
+}
+
+/// A struct that waits for something it refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Waiting {
+    client: u32,
+    clock: u32,
+    /// Where its info byte is.
+    at: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use yhub_encoding::{write_var_string, write_var_uint};
+
+    use super::*;
+
+    /// Clients that insert into a text of client 1, in an order in which each has to pass all others: the right
+    /// neighbour differs from client to client, so that none can stop early.
+    fn crowd(clients: u64) -> Vec<u8> {
+        let mut update = Vec::new();
+        write_var_uint(&mut update, clients + 1);
+        for client in (1..=clients).rev() {
+            update.push(1);
+            write_var_uint(&mut update, client + 1);
+            update.extend([0, 0x44, 1]);
+            write_var_uint(&mut update, client);
+            update.extend([1, b'x']);
+        }
+        update.extend([1, 1, 0, 4, 1, 1, b't']);
+        write_var_string(&mut update, &"y".repeat(clients as usize + 1));
+        update.push(0);
+        update
+    }
+
+    #[test]
+    fn insertions_made_to_take_forever_are_refused() {
+        let update = crowd(3_000);
+        assert!(Document::load(&update, &[]).is_ok(), "a few thousand are no problem");
+        assert_eq!(Document::load_within(&update, &[], 100_000).err(), Some(UpdateError::TooManySteps));
+    }
+}

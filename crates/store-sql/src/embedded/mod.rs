@@ -10,6 +10,8 @@ mod readers;
 mod rows;
 mod tail_state;
 mod tails;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{

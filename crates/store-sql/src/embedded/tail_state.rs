@@ -194,3 +194,166 @@ impl TailState {
 fn cost_bytes(entry: &LogEntry) -> usize {
     ENTRY_OVERHEAD_BYTES + entry.message.as_ref().map_or(0, bytes::Bytes::len)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use yhub_store::testsuite::SplitMix;
+
+    use super::*;
+
+    /// A log of a few rooms, with commits that the tail has not been told of yet.
+    #[derive(Default)]
+    struct Model {
+        committed: Vec<Vec<LogEntry>>,
+        trimmed: Vec<StreamClock>,
+        /// Committed, and not yet pushed, in order.
+        to_push: VecDeque<(usize, Vec<LogEntry>)>,
+        /// Read, and not yet brought back.
+        pages: Vec<(ReadTicket, ReadPage)>,
+        clock: u64,
+    }
+
+    /// What the consumer has been brought of one room since it followed it last.
+    #[derive(Default)]
+    struct Seen {
+        position: StreamClock,
+        followed: bool,
+    }
+
+    fn room(n: usize) -> RoomId {
+        RoomId::new("o", &n.to_string(), "main")
+    }
+
+    impl Model {
+        fn commit(&mut self, n: usize, count: u64, size_bytes: usize) {
+            let entries: Vec<_> = (0..count)
+                .map(|_| {
+                    self.clock += 1;
+                    let message = Some(Bytes::from(vec![0; size_bytes]));
+                    LogEntry { clock: StreamClock::new(self.clock, 0), message }
+                })
+                .collect();
+            self.committed[n].extend(entries.iter().cloned());
+            self.to_push.push_back((n, entries));
+        }
+
+        /// Reads as the file would at this moment.
+        fn read(&mut self, ticket: ReadTicket, limit: usize) {
+            let n: usize = ticket.room.docid().parse().unwrap();
+            let mut entries: Vec<_> = self.committed[n].iter().filter(|entry| entry.clock > ticket.after).cloned().collect();
+            let more = entries.len() > limit;
+            entries.truncate(limit);
+            self.pages.push((ticket, ReadPage { entries, more, trimmed_upto: self.trimmed[n] }));
+        }
+    }
+
+    /// Over random interleavings of commits, their delayed pushes, reads and their delayed pages, trims, follows and
+    /// unfollows: each following is brought every entry after its clock, once and in order, or is told of a gap.
+    #[test]
+    fn nothing_is_lost_or_brought_twice() {
+        let (mut gaps, mut delivered, mut behind) = (0, 0, 0);
+        for seed in 0..600 {
+            const ROOMS: usize = 3;
+            let mut random = SplitMix(seed);
+            let bound = [1, 200, 10_000][random.below(3) as usize];
+            let mut tail = TailState::new(bound);
+            let mut model = Model { committed: vec![vec![]; ROOMS], trimmed: vec![StreamClock::ZERO; ROOMS], ..Model::default() };
+            let mut seen: Vec<Seen> = (0..ROOMS).map(|_| Seen::default()).collect();
+            // At the end everything comes to rest, and nothing may be missing then.
+            let (busy, rest) = (300, 400);
+            for step in 0..busy + rest {
+                let n = random.below(ROOMS as u64) as usize;
+                let choice = if step < busy { random.below(10) } else { 5 + random.below(5) };
+                match choice {
+                    0 | 1 => model.commit(n, 1 + random.below(3), random.below(120) as usize),
+                    2 if random.below(4) == 0 && !model.committed[n].is_empty() => {
+                        let upto = random.below(model.committed[n].len() as u64) as usize;
+                        model.trimmed[n] = model.committed[n][upto].clock;
+                        model.committed[n].drain(..=upto);
+                    }
+                    3 if random.below(3) == 0 => {
+                        let last = model.committed[n].last().map_or(StreamClock::ZERO, |entry| entry.clock);
+                        let after = [StreamClock::ZERO, last, seen[n].position][random.below(3) as usize];
+                        tail.follow(room(n), after);
+                        seen[n] = Seen { position: after, followed: true };
+                    }
+                    4 if random.below(6) == 0 => {
+                        tail.unfollow(&room(n));
+                        seen[n].followed = false;
+                    }
+                    5 => {
+                        if let Some((n, entries)) = model.to_push.pop_front() {
+                            tail.push(&room(n), &entries);
+                        }
+                    }
+                    _ => {
+                        let event = if random.below(2) == 0 && !model.pages.is_empty() {
+                            let at = random.below(model.pages.len() as u64) as usize;
+                            let (ticket, page) = model.pages.swap_remove(at);
+                            tail.page(ticket, page)
+                        } else {
+                            match tail.next(model.pages.len() < 2) {
+                                Step::Deliver(event) => Some(event),
+                                Step::Read(ticket) => {
+                                    behind += 1;
+                                    model.read(ticket, 1 + random.below(4) as usize);
+                                    None
+                                }
+                                Step::Wait => None,
+                            }
+                        };
+                        match event {
+                            None => {}
+                            Some(TailEvent::Gap { room }) => {
+                                let n: usize = room.docid().parse().unwrap();
+                                assert!(seen[n].followed && model.trimmed[n] > seen[n].position, "seed {seed}: no gap");
+                                seen[n].followed = false;
+                                gaps += 1;
+                            }
+                            Some(TailEvent::Entries { room, entries }) => {
+                                let n: usize = room.docid().parse().unwrap();
+                                assert!(seen[n].followed, "seed {seed}: not followed");
+                                for entry in entries.iter() {
+                                    assert!(entry.clock > seen[n].position, "seed {seed}: {} twice", entry.clock);
+                                    let skipped = model.committed[n]
+                                        .iter()
+                                        .any(|other| other.clock > seen[n].position && other.clock < entry.clock);
+                                    assert!(!skipped, "seed {seed}: one before {} was left out", entry.clock);
+                                    seen[n].position = entry.clock;
+                                    delivered += 1;
+                                }
+                            }
+                            Some(other) => panic!("seed {seed}: {other:?}"),
+                        }
+                    }
+                }
+                assert!(tail.queued_bytes <= bound, "seed {seed}: {} bytes queued", tail.queued_bytes);
+                assert!(tail.ready.len() + tail.behind.len() <= 4 * ROOMS + 70, "seed {seed}: stale rooms pile up");
+            }
+            for (n, seen) in seen.iter().enumerate().filter(|(_, seen)| seen.followed) {
+                let missing = model.committed[n].iter().any(|entry| entry.clock > seen.position);
+                assert!(!missing, "seed {seed}: room {n} waits for what is there");
+            }
+        }
+        assert!(gaps > 50 && delivered > 10_000 && behind > 1_000, "{gaps} gaps, {delivered} entries, {behind} reads");
+    }
+
+    #[test]
+    fn a_new_following_gets_nothing_of_the_old_one() {
+        let mut tail = TailState::new(10_000);
+        let entry = |ms| LogEntry { clock: StreamClock::new(ms, 0), message: None };
+        let page = |entries| ReadPage { entries, more: false, trimmed_upto: StreamClock::ZERO };
+        tail.follow(room(1), StreamClock::ZERO);
+        let Step::Read(old) = tail.next(true) else { panic!("it is behind") };
+        tail.follow(room(1), StreamClock::new(5, 0));
+        assert_eq!(tail.page(old, page(vec![entry(1)])), None);
+        let Step::Read(new) = tail.next(true) else { panic!("it is behind") };
+        assert_eq!(new.after, StreamClock::new(5, 0));
+        assert_eq!(tail.page(new, page(vec![])), None);
+        assert!(tail.push(&room(1), &[entry(6)]));
+        tail.follow(room(1), StreamClock::new(6, 0));
+        assert!(matches!(tail.next(true), Step::Read(_)), "what was queued for the old one is gone");
+        assert_eq!(tail.queued_bytes, 0);
+    }
+}

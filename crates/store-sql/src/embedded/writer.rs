@@ -198,3 +198,66 @@ pub(crate) fn connect(url: &str, durability: Durability) -> Result<SqliteConnect
     }
     Ok(conn)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::Semaphore;
+    use yhub_core::{ManualTime, StreamClock};
+
+    use super::*;
+    use crate::{EmbeddedLog, embedded::rows};
+
+    /// A writer on a log that nobody else has open, and a place for a job.
+    fn writer(dir: &tempfile::TempDir) -> Writer {
+        let options = EmbeddedLogOptions::new(dir.path());
+        let time = Arc::new(ManualTime::new(1_000));
+        drop(EmbeddedLog::open(options.clone(), time.clone()).expect("make the tables"));
+        let url = dir.path().join("stream.sqlite3").to_str().expect("UTF-8").into();
+        Writer::new(url, options, time, Arc::new(Tails::new()))
+    }
+
+    type Answer<T> = oneshot::Receiver<Result<T, StreamLogError>>;
+
+    fn job<T: Send + 'static>(
+        op: impl FnMut(&mut Tx<'_>) -> Result<T, OpError> + Send + 'static,
+    ) -> ((Box<dyn Job>, Place), Answer<T>) {
+        let (reply, answer) = oneshot::channel();
+        let (queue, jobs) = super::super::queue::Queue::new(
+            super::super::queue::Bounds { operations: Semaphore::MAX_PERMITS, size_bytes: 1, wait: Duration::ZERO },
+            "".into(),
+        );
+        queue.send_past_the_bounds(Box::new(Call { op, kept: None, reply }) as Box<dyn Job>).expect("open");
+        (jobs.recv().expect("just sent"), answer)
+    }
+
+    fn append(name: &'static str) -> ((Box<dyn Job>, Place), Answer<Vec<StreamClock>>) {
+        job(move |tx| rows::append(tx, &RoomId::new("o", name, "main"), &[None], StreamClock::ZERO))
+    }
+
+    #[test]
+    fn a_failed_commit_fails_the_whole_group() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut writer = writer(&dir);
+        let mut conn = connect(&writer.url, Durability::PowerLoss).expect("connect");
+        // A reference to nothing that is only looked at when the transaction is committed.
+        conn.batch_execute(
+            "PRAGMA foreign_keys = ON; CREATE TEMP TABLE p (id INTEGER PRIMARY KEY);
+             CREATE TEMP TABLE c (p REFERENCES p (id) DEFERRABLE INITIALLY DEFERRED);",
+        )
+        .expect("set up");
+        writer.conn = Some(conn);
+        let (before, mut before_answer) = append("a");
+        let (spoiler, mut spoiler_answer) = job(|tx| Ok(tx.conn.batch_execute("INSERT INTO c VALUES (1)")?));
+        let (after, mut after_answer) = append("b");
+        writer.serve(vec![before, spoiler, after]);
+        assert!(matches!(before_answer.try_recv(), Ok(Err(StreamLogError::Unavailable { .. }))));
+        assert!(matches!(spoiler_answer.try_recv(), Ok(Err(StreamLogError::Unavailable { .. }))));
+        assert!(matches!(after_answer.try_recv(), Ok(Err(StreamLogError::Unavailable { .. }))));
+        // Nothing of it is there, neither in the file nor by heart: the first clock is still free.
+        let (again, mut answer) = append("a");
+        writer.serve(vec![again]);
+        assert_eq!(answer.try_recv().expect("answered").expect("committed"), [StreamClock::new(1_000, 0)]);
+    }
+}

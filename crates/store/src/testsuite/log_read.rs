@@ -1,10 +1,12 @@
 //! Cases of [`crate::StreamLog::read`].
 
+use std::time::Duration;
+
 use yhub_core::StreamClock;
 
 use super::{
     StreamLogRig,
-    support::{NO_LIMIT, append, room, texts},
+    support::{NO_LIMIT, append, room, texts, worker},
 };
 use crate::{Completed, ReadLimit, ReadPage};
 
@@ -103,4 +105,38 @@ pub async fn says_what_was_trimmed(rig: StreamLogRig) {
     let page = read(&rig, StreamClock::ZERO, 9, 9).await;
     assert_eq!((page.entries, page.more), (Vec::new(), false));
     assert!((clocks[2]..=beyond).contains(&page.trimmed_upto), "{} after {}", page.trimmed_upto, clocks[2]);
+}
+
+/// While a room is trimmed again and again, a reader either gets every entry or can tell that some are gone.
+pub async fn nothing_goes_missing_unsaid_while_trimmed(rig: StreamLogRig) {
+    const ENTRIES: usize = 400;
+    let trimmer = {
+        let (log, control, tick) = (rig.log.clone(), rig.control.clone(), rig.control.tick());
+        tokio::spawn(async move {
+            let who = worker("trimmer");
+            for n in 0..ENTRIES {
+                let appended = append(log.as_ref(), &room(1), &[&n.to_string()]).await;
+                if n % 4 == 3 {
+                    control.advance(tick * 2).await;
+                    let tasks = log.claim(&who, 1, Duration::ZERO, tick * 1_000).await.expect("claim");
+                    log.complete(&who, &tasks[0], appended[0], Duration::ZERO).await.expect("complete");
+                }
+            }
+        })
+    };
+    // Entries are numbered, so that one that is left out shows.
+    let (mut after, mut seen, mut last_round) = (StreamClock::ZERO, 0, false);
+    while !last_round {
+        last_round = trimmer.is_finished();
+        let page = read(&rig, after, 3, usize::MAX).await;
+        let Some(first) = texts(&page.entries).first().map(|text| text.parse::<usize>().expect("a number")) else {
+            assert!(seen == 0 || seen == ENTRIES || page.trimmed_upto <= after || !last_round, "{seen} of {ENTRIES}");
+            continue;
+        };
+        assert!(first == seen || page.trimmed_upto > after, "{first} after {seen}, and nothing trimmed after {after}");
+        let last = page.entries.last().expect("there is a first");
+        after = last.clock;
+        seen = first + page.entries.len();
+    }
+    trimmer.await.expect("the trimmer failed");
 }

@@ -101,7 +101,8 @@ macro_rules! stream_log_conformance {
             clocks_go_on_after_the_stream_was_empty, a_cancelled_append_is_whole_or_absent, check_answers,
             now_goes_on;
             log_read: brings_what_is_after, pages_cover_everything, stops_at_the_entries, stops_at_the_bytes,
-            brings_at_least_one, an_unknown_room_is_empty, says_what_was_trimmed;
+            brings_at_least_one, an_unknown_room_is_empty, says_what_was_trimmed,
+            nothing_goes_missing_unsaid_while_trimmed;
             log_tasks: one_task_a_live_room, debounce_is_waited_for, no_debounce_claims_at_once,
             oldest_first_and_no_more_than_asked, a_lease_lapses, renewing_prolongs, renewing_needs_owner_and_epoch,
             appending_to_a_claimed_room_enqueues_nothing, completing_trims_and_ends, completing_trims_only_upto,

@@ -125,18 +125,19 @@ pub async fn nothing_goes_missing_unsaid_while_trimmed(rig: StreamLogRig) {
         })
     };
     // Entries are numbered, so that one that is left out shows.
-    let (mut after, mut seen, mut last_round) = (StreamClock::ZERO, 0, false);
-    while !last_round {
-        last_round = trimmer.is_finished();
+    let (mut after, mut next) = (StreamClock::ZERO, 0);
+    loop {
+        let is_over = trimmer.is_finished();
         let page = read(&rig, after, 3, usize::MAX).await;
-        let Some(first) = texts(&page.entries).first().map(|text| text.parse::<usize>().expect("a number")) else {
-            assert!(seen == 0 || seen == ENTRIES || page.trimmed_upto <= after || !last_round, "{seen} of {ENTRIES}");
-            continue;
-        };
-        assert!(first == seen || page.trimmed_upto > after, "{first} after {seen}, and nothing trimmed after {after}");
-        let last = page.entries.last().expect("there is a first");
-        after = last.clock;
-        seen = first + page.entries.len();
+        let numbers: Vec<usize> = texts(&page.entries).iter().map(|text| text.parse().expect("a number")).collect();
+        if let (Some(first), Some(last)) = (numbers.first(), page.entries.last()) {
+            assert!(*first == next || page.trimmed_upto > after, "{first} instead of {next}, and nothing trimmed after {after}");
+            assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
+            (after, next) = (last.clock, first + numbers.len());
+        } else if is_over {
+            assert!(next == ENTRIES || page.trimmed_upto > after, "{next} of {ENTRIES}, and nothing trimmed after {after}");
+            break;
+        }
     }
     trimmer.await.expect("the trimmer failed");
 }

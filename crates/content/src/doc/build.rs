@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use yhub_encoding::{DecodeError, MAX_ANY_DEPTH, Reader, skip_any};
 
 use super::block::{Block, NONE, Ref, State};
+use super::index::ClientIndex;
 use super::integrate::MAX_STEPS;
 use super::types::Types;
 use super::{Document, Waiting};
@@ -54,9 +55,7 @@ impl<'a> Document<'a> {
     /// The block that covers an id.
     #[inline]
     pub(super) fn find(&self, id: Ref) -> Option<u32> {
-        let &(from, to) = self.ranges.get(id.client as usize)?;
-        let before = self.clocks[from as usize..to as usize].partition_point(|&clock| clock <= id.clock);
-        let index = from + (before as u32).checked_sub(1)?;
+        let index = self.index.get(id.client as usize)?.last_from(&self.clocks, id.clock)?;
         (id.clock < self.blocks[index as usize].end()).then_some(index)
     }
 
@@ -70,11 +69,15 @@ impl<'a> Document<'a> {
     }
 }
 
+/// How many clients [`Build`] remembers without asking its map.
+const LATELY: usize = 64;
+
 struct Build<'a> {
     document: Document<'a>,
     client_indices: HashMap<u64, u32>,
-    /// The client asked for last, and its index: mostly it is asked for again.
-    last_client: (u64, u32),
+    /// Clients asked for lately, and their indices, each at the place that its number gives: mostly a few are asked for
+    /// again and again.
+    lately: [(u64, u32); LATELY],
     /// Where structs may have to be divided: before these ids.
     points: Vec<(u32, u32)>,
 }
@@ -86,7 +89,7 @@ impl<'a> Build<'a> {
         let document = Document {
             bytes: update,
             clients: Vec::new(),
-            ranges: Vec::new(),
+            index: Vec::new(),
             sections: Vec::new(),
             blocks: Vec::with_capacity(expected),
             clocks: Vec::with_capacity(expected),
@@ -94,20 +97,21 @@ impl<'a> Build<'a> {
             waiting: Vec::new(),
             waiting_deletes: Vec::new(),
         };
-        Self { document, client_indices: HashMap::new(), last_client: (u64::MAX, NONE), points: Vec::new() }
+        Self { document, client_indices: HashMap::new(), lately: [(u64::MAX, NONE); LATELY], points: Vec::new() }
     }
 
     fn client(&mut self, number: u64) -> u32 {
-        if self.last_client.0 == number {
-            return self.last_client.1;
+        let lately = number as usize % LATELY;
+        if self.lately[lately].0 == number {
+            return self.lately[lately].1;
         }
         let document = &mut self.document;
         let index = *self.client_indices.entry(number).or_insert_with(|| {
             document.clients.push(number);
-            document.ranges.push((0, 0));
+            document.index.push(ClientIndex::default());
             document.clients.len() as u32 - 1
         });
-        self.last_client = (number, index);
+        self.lately[lately] = (number, index);
         index
     }
 
@@ -136,7 +140,8 @@ impl<'a> Build<'a> {
                     self.document.clocks.push(block.clock);
                 }
             }
-            self.document.ranges[client as usize] = (from, self.document.blocks.len() as u32);
+            let clocks = &self.document.clocks[from as usize..];
+            self.document.index[client as usize] = ClientIndex::new(from, from + clocks.len() as u32, clocks);
             self.document.sections.push(client);
         }
         Ok(())
@@ -203,8 +208,9 @@ impl<'a> Build<'a> {
         points.dedup();
         let whole = std::mem::take(&mut self.document.blocks);
         let mut blocks = Vec::with_capacity(whole.len() + points.len());
+        let mut clocks = Vec::with_capacity(whole.len() + points.len());
         for &client in &self.document.sections {
-            let (from, to) = self.document.ranges[client as usize];
+            let ClientIndex { from, to, .. } = self.document.index[client as usize];
             let start = blocks.len() as u32;
             let first = points.partition_point(|point| point.0 < client);
             let mut points = points[first..].iter().take_while(|point| point.0 == client).map(|point| point.1).peekable();
@@ -221,9 +227,10 @@ impl<'a> Build<'a> {
                 }
                 blocks.push(rest);
             }
-            self.document.ranges[client as usize] = (start, blocks.len() as u32);
+            clocks.extend(blocks[start as usize..].iter().map(|block: &Block| block.clock));
+            self.document.index[client as usize] = ClientIndex::new(start, blocks.len() as u32, &clocks[start as usize..]);
         }
-        self.document.clocks = blocks.iter().map(|block: &Block| block.clock).collect();
+        self.document.clocks = clocks;
         self.document.blocks = blocks;
         Ok(())
     }

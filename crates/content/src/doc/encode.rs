@@ -4,6 +4,7 @@ use yhub_encoding::{Reader, var_uint_len, write_var_uint};
 
 use super::Document;
 use super::block::{Block, NONE, Ref, State};
+use super::index::ClientIndex;
 use crate::UpdateError;
 use crate::update::structs::{
     ANY, DELETED, GC, HAS_KEY, HAS_NEIGHBOUR, HAS_ORIGIN, HAS_RIGHT_ORIGIN, Id, JSON, SKIP, STRING, Struct,
@@ -33,7 +34,7 @@ impl Document<'_> {
         let mut body = Vec::with_capacity(self.bytes.len());
         let mut sections = 0;
         for &client in &self.sections {
-            let (from, to) = self.ranges[client as usize];
+            let ClientIndex { from, to, .. } = self.index[client as usize];
             let blocks = &self.blocks[from as usize..to as usize];
             structs.clear();
             let Some((count, clock)) = self.write_section(&mut structs, from, blocks, &mut deletes) else { continue };

@@ -267,7 +267,8 @@ impl Document<'_> {
         let indices: std::collections::HashMap<u64, u32> =
             self.clients.iter().zip(0..).map(|(&number, index)| (number, index)).collect();
         for &(number, start, end) in ranges {
-            let blocks = indices.get(&number).and_then(|&client| self.ranges.get(client as usize)).copied().unwrap_or_default();
+            let blocks = indices.get(&number).and_then(|&client| self.index.get(client as usize));
+            let blocks = blocks.map_or((0, 0), |index| (index.from, index.to));
             let mut at = start;
             let first =
                 blocks.0 as usize + self.clocks[blocks.0 as usize..blocks.1 as usize].partition_point(|&clock| clock < start);

@@ -12,6 +12,7 @@ mod block;
 mod build;
 mod collect;
 mod encode;
+mod index;
 mod integrate;
 mod types;
 
@@ -19,6 +20,7 @@ use crate::update::merge_anew;
 use crate::{UpdateError, UpdateReader};
 
 use self::block::Block;
+use self::index::ClientIndex;
 use self::types::Types;
 
 /// Merges updates as a document with garbage collection does that receives all of them in one transaction: deleted
@@ -57,8 +59,8 @@ pub(crate) struct Document<'a> {
     bytes: &'a [u8],
     /// Number of each client that is mentioned; other places name clients by their index here.
     clients: Vec<u64>,
-    /// Which blocks a client has: from, to. Empty for one that is only referred to.
-    ranges: Vec<(u32, u32)>,
+    /// Which blocks each client has: none if it is only referred to.
+    index: Vec<ClientIndex>,
     /// Clients that have blocks, in the order of the update: descending.
     sections: Vec<u32>,
     /// All pieces of structs, by section and clock.

@@ -6,7 +6,7 @@
 //! [`skim`] finds only where a struct ends and how many clocks it covers: that is all that merging, content ids, state
 //! vectors and differences need of nearly every struct. [`Struct`] is for the few that are cut, and for integrating.
 
-use yhub_encoding::{MAX_ANY_DEPTH, Reader, skip_any};
+use yhub_encoding::{DecodeError, MAX_ANY_DEPTH, Reader, skip_any};
 
 use super::UpdateError;
 
@@ -100,9 +100,22 @@ impl Check for Trusting {
 
     #[inline]
     fn id(&self, reader: &mut Reader<'_>) -> Result<(), UpdateError> {
-        reader.skip_var_uint()?;
-        read_clock(reader).map(drop)
+        pass_integer(reader)?;
+        pass_integer(reader)
     }
+}
+
+/// Passes over an integer without reading it: eight bytes at a time are searched for the one that ends it.
+#[inline]
+fn pass_integer(reader: &mut Reader<'_>) -> Result<(), UpdateError> {
+    let Some(bytes) = reader.rest().first_chunk::<8>() else {
+        return Ok(reader.skip_var_uint()?);
+    };
+    let ends = !u64::from_le_bytes(*bytes) & 0x8080_8080_8080_8080;
+    if ends == 0 {
+        return Err(DecodeError::IntegerRange { at: reader.position() }.into());
+    }
+    Ok(reader.skip(ends.trailing_zeros() as usize / 8 + 1)?)
 }
 
 /// What a quick pass over a struct tells.

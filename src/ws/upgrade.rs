@@ -155,7 +155,8 @@ mod tests {
     use super::*;
 
     fn head(uri: &str, headers: &[(HeaderName, &str)]) -> RequestHead {
-        let mut head = RequestHead { uri: uri.parse().unwrap(), ..RequestHead::default() };
+        let mut head = RequestHead::default();
+        head.uri = uri.parse().unwrap();
         for (name, value) in headers {
             head.headers_mut().insert(name.clone(), HeaderValue::from_str(value).unwrap());
         }

@@ -134,7 +134,7 @@ impl<T: Transport> Session<T> {
                 // Credit, an uncorking or the end of the computation wakes us.
                 return Ok(());
             }
-            if let Poll::Pending = self.read_once(cx)? {
+            if self.read_once(cx)?.is_pending() {
                 return Ok(());
             }
         }
@@ -198,7 +198,7 @@ impl<T: Transport> Session<T> {
         self.busy = true;
         let (node, params) = (self.node.clone(), self.params.clone());
         let prepare = async move {
-            let (limits, now_ms) = (node.documents.limits().clone(), node.time.now_ms());
+            let (limits, now_ms) = (*node.documents.limits(), node.time.now_ms());
             let job = move || prepare_update(&update, &params.author, now_ms, &limits);
             node.documents.compute().run(job).await
         };

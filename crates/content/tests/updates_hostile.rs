@@ -120,7 +120,7 @@ fn everything(bytes: &[u8], rng: &mut StdRng, well_formed: &[u8]) -> bool {
 
 #[test]
 fn mutated_updates_neither_panic_nor_take_memory() {
-    let (seed, mutations) = (setting("YHUB_SEED", 7), setting("YHUB_MUTATIONS", 60_000));
+    let (seed, mutations) = (setting("YHUB_SEED", 7), setting("YHUB_MUTATIONS", 200_000));
     let samples = samples();
     let mut rng = random(seed);
     let before = peak_memory();
@@ -144,7 +144,7 @@ fn mutated_updates_neither_panic_nor_take_memory() {
 
 #[test]
 fn random_bytes_neither_panic_nor_take_memory() {
-    let (seed, mutations) = (setting("YHUB_SEED", 8), setting("YHUB_MUTATIONS", 60_000));
+    let (seed, mutations) = (setting("YHUB_SEED", 8), setting("YHUB_MUTATIONS", 200_000));
     println!("{mutations} random inputs from seed {seed}");
     let mut rng = random(seed);
     let before = peak_memory();

@@ -242,7 +242,7 @@ impl Snapshots {
         let bases = Variant::ALL.into_iter().filter_map(|variant| self.upto(variant)).min();
         match bases {
             // A load under way may end before any line that has come since it began.
-            _ if loading => return,
+            _ if loading => {}
             Some(upto) => {
                 while self.tail.front().is_some_and(|(clock, _)| *clock <= upto) {
                     let (_, update) = self.tail.pop_front().expect("there is a front: checked above");

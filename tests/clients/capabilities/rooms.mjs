@@ -8,6 +8,8 @@ import { until } from '../lib/wait.mjs'
 
 /** How long the hub may take until it has folded a quiet room's stream; depends on its configuration. */
 const COMPACTED_WITHIN_MS = Number(process.env.YHUB_COMPACTED_WITHIN_MS ?? 150_000)
+/** A room that has clients may be served from memory as it was before compaction; `room.idle_ms` after the last one it is loaded anew. */
+const ROOM_IDLE_MS = Number(process.env.YHUB_ROOM_IDLE_MS ?? 30_000)
 
 const textOf = (client) => client.kit.text(client.doc, 'text').string()
 
@@ -87,7 +89,7 @@ capability('gc=false sees history, before and after compaction', { hubOnly: true
   const holdsSecret = ({ bytes }) => bytes.includes(secret)
   await until('a gc document without the deleted content', async () => !holdsSecret(await fetchRoom(room)), {
     ms: COMPACTED_WITHIN_MS,
-    poll: 3000
+    poll: ROOM_IDLE_MS + 2000
   })
   assert.ok(holdsSecret(await fetchRoom(room, { params: { gc: 'false' } })), 'the nongc document still holds it')
   await seesHistory('after')

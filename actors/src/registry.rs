@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use yhub_core::{Close, RoomId};
 
 use crate::{
-    compactor::{Compactor, Stop},
+    compactor::{Compactor, KeeperIs, Stop},
     lease_keeper::LeaseKeeper,
     node::Node,
     room::{Evict, ReaderIs, Retire, Room},
@@ -187,14 +187,12 @@ impl Registry {
                 Found::Alive | Found::Waiting => {}
             }
         }
-        if let Some(keeper) = &mut self.lease_keeper {
-            given_up |= keeper.check(now_ms) == Found::TooOften;
-        }
-        if let (Some(compactor), Some(keeper)) = (&mut self.compactor, &self.lease_keeper) {
-            match compactor.check(now_ms) {
-                Found::TooOften => given_up = true,
-                // A compactor asks its keeper by address; it is told the one that lives.
-                _ => compactor.addr().do_send(crate::compactor::KeeperIs(keeper.addr().clone())),
+        if let (Some(compactor), Some(keeper)) = (&mut self.compactor, &mut self.lease_keeper) {
+            let found = [keeper.check(now_ms), compactor.check(now_ms)];
+            given_up |= found.contains(&Found::TooOften);
+            if found.contains(&Found::Restarted) {
+                // Each was started with the other as it was then.
+                compactor.addr().do_send(KeeperIs(keeper.addr().clone()));
             }
         }
         if given_up {

@@ -11,6 +11,7 @@ mod read;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use yhub_content as content;
 use yhub_store::{DocStore, StreamLog};
 
@@ -26,12 +27,17 @@ pub struct Documents {
     store: Arc<dyn DocStore>,
     compute: ComputePool,
     limits: content::Limits,
+    loads: Arc<Semaphore>,
 }
+
+/// So many loads read and merge at once, which bounds the documents in memory that nobody holds yet; further ones wait
+/// their turn, within the time that a load may take.
+const LOADS_AT_ONCE: usize = 64;
 
 impl Documents {
     /// Over these stores.
     pub fn new(log: Arc<dyn StreamLog>, store: Arc<dyn DocStore>, compute: ComputePool, limits: content::Limits) -> Self {
-        Self { log, store, compute, limits }
+        Self { log, store, compute, limits, loads: Arc::new(Semaphore::new(LOADS_AT_ONCE)) }
     }
 
     /// The stream log.

@@ -6,6 +6,9 @@ use yhub_store::{AssetKind, AssetSelection};
 
 use crate::{Documents, DocumentsError, read::column, read::open_entry};
 
+/// Fewer bytes are merged in place: handing them to the pool costs more.
+const MERGE_INLINE_BYTES: usize = 16 << 10;
+
 impl Documents {
     /// Loads one document of a room. It holds everything up to [`Loaded::clock`].
     ///
@@ -16,6 +19,7 @@ impl Documents {
             Variant::Gc => AssetKind::GcDoc,
             Variant::Nongc => AssetKind::NongcDoc,
         };
+        let _turn = self.loads.acquire().await.expect("nothing closes the semaphore");
         let content = self.read_content(room, AssetSelection::of(&[kind]), usize::MAX).await?;
         if content.tombstone.is_some() {
             return Err(DocumentsError::Deleted { room: room.clone() });
@@ -51,6 +55,7 @@ impl Documents {
         parts: Vec<(Origin, Bytes)>,
     ) -> Result<(Bytes, yhub_content::ContentIds), DocumentsError> {
         let (limits, whole_room) = (self.stored_limits(), room.clone());
+        let size_bytes: usize = parts.iter().map(|(_, update)| update.len()).sum();
         let job = move || {
             let mut good = Vec::with_capacity(parts.len());
             for (origin, update) in parts {
@@ -75,6 +80,9 @@ impl Documents {
                 }
             }
         };
+        if size_bytes <= MERGE_INLINE_BYTES {
+            return job();
+        }
         let merged = self.compute.run(job).await;
         merged.map_err(|source| DocumentsError::Compute { room: room.clone(), source })?
     }

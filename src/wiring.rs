@@ -50,13 +50,13 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
 fn open_embedded(config: &Config, time: Arc<dyn TimeSource>) -> anyhow::Result<(Arc<dyn StreamLog>, Arc<dyn DocStore>)> {
     let dir = &config.data_dir;
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create the data directory {}", dir.display()))?;
-    let mut options = EmbeddedLogOptions::new(dir.join("stream.sqlite3"));
+    let mut options = EmbeddedLogOptions::new(dir);
     options.durability = match config.embedded.durability {
         config::Durability::PowerLoss => Durability::PowerLoss,
         config::Durability::ProcessCrash => Durability::ProcessCrash,
     };
     let log = EmbeddedLog::open(options, time)?;
-    let store = SqliteDocs::open(SqliteDocsOptions::new(dir.join("documents.sqlite3")))?;
+    let store = SqliteDocs::open(SqliteDocsOptions::new(dir))?;
     Ok((Arc::new(log), Arc::new(store)))
 }
 

@@ -119,7 +119,9 @@ fn without_a_command_it_serves_until_a_signal_ends_it_cleanly() {
         assert!(hub.get("/healthz").starts_with("HTTP/1.1 200"), "{}", hub.get("/healthz"));
         assert!(hub.get("/readyz").starts_with("HTTP/1.1 200"), "{}", hub.get("/readyz"));
         assert!(hub.get("/nowhere").starts_with("HTTP/1.1 404"));
-        assert!(directory.path().join("data").is_dir());
+        for file in ["stream.sqlite3", "documents.sqlite3"] {
+            assert!(directory.path().join("data").join(file).is_file(), "{file} lies in the data directory itself");
+        }
         let (code, log) = hub.end(signal);
         assert_eq!(code, Some(0), "{log}");
         assert!(!log.contains(" ERROR ") && !log.contains(" WARN "), "{log}");

@@ -230,10 +230,30 @@ fn the_guard_refuses_what_some_client_would_fail_on() {
     assert_eq!(refused(&one(0, &[11, 1, 1, b't', 1])), UpdateError::UnknownContent { at: 4, found: 11 });
     assert!(matches!(refused(&one(0, &[7, 1, 1, b't', 7])), UpdateError::UnknownType { found: 7, .. }));
     assert!(check_update(&one(0, &[7, 1, 1, b't', 5, 1, b'h']), &limits).is_ok(), "a hook has a name");
-    // Empty structs.
-    for empty in [&[0, 0][..], &[10, 0], &[1, 1, 1, b't', 0], &[4, 1, 1, b't', 0], &[8, 1, 1, b't', 0], &[2, 1, 1, b't', 0]] {
+    // Empty structs. Items once were written so, and are made nothing of.
+    for empty in [&[0, 0][..], &[10, 0]] {
         assert_eq!(refused(&one(0, empty)), UpdateError::EmptyStruct { at: 4 });
     }
+    for empty in [&[1, 1, 1, b't', 0][..], &[4, 1, 1, b't', 0], &[8, 1, 1, b't', 0], &[2, 1, 1, b't', 0]] {
+        let empty = one(0, empty);
+        assert!(check_update(&empty, &limits).unwrap().is_empty());
+        assert!(content_ids(&empty).unwrap().is_empty());
+        let other = one(0, &[4, 1, 1, b't', 1, b'x']);
+        assert_eq!(merge(&[&empty, &other]).unwrap(), other);
+        assert_eq!(gc_merge(&[&empty, &other]).unwrap(), other);
+        assert_eq!(integrate_merge(&[&empty]).unwrap(), [0, 0]);
+        assert_eq!(diff(&empty, &StateVector::new()).unwrap(), [0, 0]);
+        assert!(state_vector_of(&empty).unwrap().is_empty());
+    }
+    // In the middle of others.
+    let middle =
+        [&[1, 3, 9, 0][..], &[4, 1, 1, b't', 1, b'x'], &[0x84, 9, 0, 0], &[0x84, 9, 0, 1, b'y'], &[1, 9, 1, 0, 1]].concat();
+    let whole = [&[1, 2, 9, 0][..], &[4, 1, 1, b't', 1, b'x'], &[0x84, 9, 0, 1, b'y'], &[1, 9, 1, 0, 1]].concat();
+    assert!(check_update(&middle, &limits).is_ok());
+    assert_eq!(merge(&[&middle[..], &[0, 0]]).unwrap(), whole);
+    assert_eq!(diff(&middle, &StateVector::new()).unwrap(), whole);
+    assert_eq!(inspect_update(&middle, &limits).unwrap().ids, content_ids(&whole).unwrap());
+    assert_eq!(intersect(&middle, &content_ids(&whole).unwrap()).unwrap(), whole);
     // References to itself, or to what comes later.
     assert!(check_update(&one(5, &[0x84, 9, 4, 1, b'a']), &limits).is_ok());
     assert!(matches!(refused(&one(5, &[0x84, 9, 5, 1, b'a'])), UpdateError::ForwardReference { .. }));

@@ -81,6 +81,50 @@ fn overlapping_inputs_with_holes_lose_nothing() {
     }
 }
 
+/// An update with its delete set in one order, whoever wrote it.
+fn normal(update: &[u8]) -> Vec<u8> {
+    diff(update, &StateVector::new()).unwrap()
+}
+
+#[test]
+fn collected_documents_in_pieces_are_merged_as_yrs_does() {
+    for seed in 400..440 {
+        let mut rng = random(seed);
+        let whole = yhub_content::gc_merge(&random_updates(&mut rng, 3, 60)).unwrap();
+        let ids = content_ids(&whole).unwrap();
+        // Each id goes into one of three pieces, in short ranges: GCs are cut, and meet again.
+        let mut pieces: Vec<ContentIds> = (0..3).map(|_| ContentIds::new()).collect();
+        for (client, ranges) in ids.inserts.iter() {
+            for range in ranges {
+                let mut at = range.clock();
+                while at < range.end() {
+                    let end = (at + rng.random_range(1..8)).min(range.end());
+                    let piece = &mut pieces[rng.random_range(0..3)];
+                    piece.inserts.insert(client, yhub_content::IdRange::between(at, end).unwrap());
+                    at = end;
+                }
+            }
+        }
+        pieces[0].deletes = ids.deletes.clone();
+        let mut pieces: Vec<Vec<u8>> = pieces.iter().map(|piece| intersect(&whole, piece).unwrap()).collect();
+        // Surrogates may be cut here, and yrs makes something else of them.
+        pieces.shuffle(&mut rng);
+        let merged = merge(&pieces).unwrap();
+        assert_eq!(content_ids(&merged).unwrap(), ids, "seed {seed}");
+        let theirs = yrs::merge_updates_v1(&pieces).unwrap();
+        let (ours, theirs) = (normal(&merged), normal(&theirs));
+        let kinds = |update: &[u8]| {
+            let mut reader = UpdateReader::new(update).unwrap();
+            let mut kinds = Vec::new();
+            while let Some(one) = reader.next_struct().unwrap() {
+                kinds.push((one.id, one.len, one.content_ref(), one.origin, one.right_origin));
+            }
+            kinds
+        };
+        assert_eq!(kinds(&ours), kinds(&theirs), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_difference_and_what_was_known_are_the_whole() {
     for seed in 200..240 {
@@ -104,6 +148,37 @@ fn a_difference_and_what_was_known_are_the_whole() {
         let nothing = diff(&whole, &state_vector_of(&whole).unwrap()).unwrap();
         assert!(content_ids(&nothing).unwrap().inserts.is_empty());
         assert_eq!(diff(&whole, &StateVector::new()).unwrap(), whole, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_difference_can_begin_anywhere() {
+    for seed in 500..560 {
+        let mut rng = random(seed);
+        let updates = random_updates(&mut rng, 3, 40);
+        // With holes, so that Skips are met wherever the difference begins.
+        let kept: Vec<_> = updates.iter().filter(|_| rng.random_bool(0.8)).cloned().collect();
+        let whole = merge(&kept).unwrap();
+        let ids = content_ids(&whole).unwrap();
+        let vector: StateVector =
+            ids.inserts.iter().map(|(client, ranges)| (client, rng.random_range(0..=ranges[ranges.len() - 1].end()))).collect();
+        let missing = diff(&whole, &vector).unwrap();
+        check_update(&missing, &Limits::default()).unwrap();
+        // Exactly the ids from the clock in the vector on, and all deletions.
+        let from_there = |(client, ranges): (u64, &[yhub_content::IdRange])| {
+            let from = vector.get(client);
+            let cut = |range: &yhub_content::IdRange| yhub_content::IdRange::between(range.clock().max(from), range.end());
+            ranges.iter().filter_map(cut).map(|range| (client, range)).collect::<Vec<_>>()
+        };
+        let expected = ids.inserts.iter().flat_map(from_there).collect();
+        assert_eq!(content_ids(&missing).unwrap(), ContentIds { inserts: expected, deletes: ids.deletes.clone() }, "seed {seed}");
+        // No client begins with a Skip.
+        let mut reader = UpdateReader::new(&missing).unwrap();
+        let mut before = None;
+        while let Some(one) = reader.next_struct().unwrap() {
+            assert!(before == Some(one.id.client) || one.content_ref() != 10, "seed {seed}");
+            before = Some(one.id.client);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Document, Waiting};
 use crate::UpdateError;
 use crate::update::reader::{read_deletes, read_section, read_section_count};
 use crate::update::structs::{ANY, DELETED, GC, Id, JSON, Parent, SKIP, STRING, Struct, TYPE, end_of};
-use crate::update::{Deletes, cut_text};
+use crate::update::{Deletes, after_character, cut_text};
 
 impl<'a> Document<'a> {
     /// Integrates all of an update that can be integrated, and applies its deletions. Items are also divided before
@@ -134,7 +134,7 @@ impl<'a> Build<'a> {
             for _ in 0..section.structs {
                 let found = Struct::read(reader, Id { client: section.client, clock })?;
                 clock = end_of(clock, found.len, found.offset)?;
-                if found.content_ref() != SKIP {
+                if found.content_ref() != SKIP && found.len > 0 {
                     let block = self.block(client, &found);
                     self.document.blocks.push(block);
                     self.document.clocks.push(block.clock);
@@ -268,7 +268,7 @@ fn halves(bytes: &[u8], whole: &Block, clock: u32) -> Result<(Block, Block), Upd
             left.payload.1 = divided;
             left.lost.1 = in_pair;
             // The character that was divided is in neither.
-            right.payload.0 = divided + if in_pair { 4 } else { 0 };
+            right.payload.0 = if in_pair { from + after_character(payload, middle as usize) as u32 } else { divided };
             right.lost.0 = in_pair;
         }
         ANY | JSON => {

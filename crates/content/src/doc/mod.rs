@@ -14,6 +14,8 @@ mod collect;
 mod encode;
 mod index;
 mod integrate;
+#[cfg(test)]
+mod order_tests;
 mod types;
 
 use crate::update::merge_anew;

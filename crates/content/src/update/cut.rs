@@ -131,7 +131,7 @@ fn byte_offset(text: &[u8], units: u32) -> (usize, bool) {
 }
 
 /// The offset after the character that begins at `at`.
-fn after_character(text: &[u8], at: usize) -> usize {
+pub(crate) fn after_character(text: &[u8], at: usize) -> usize {
     let rest = text.get(at + 1..).unwrap_or_default();
     at + 1 + rest.iter().position(|byte| byte & 0xc0 != 0x80).unwrap_or(rest.len())
 }

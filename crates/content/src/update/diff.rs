@@ -2,6 +2,7 @@
 
 use super::UpdateError;
 use super::deletes::Deletes;
+use super::heal::healed;
 use super::reader::Scanner;
 use super::structs::SKIP;
 use super::write::{Run, Writer};
@@ -16,6 +17,10 @@ use crate::StateVector;
 /// # Errors
 /// If `update` is damaged.
 pub fn diff(update: &[u8], known: &StateVector) -> Result<Vec<u8>, UpdateError> {
+    healed(update, |update| write_diff(update, known))
+}
+
+fn write_diff(update: &[u8], known: &StateVector) -> Result<Vec<u8>, UpdateError> {
     let mut scanner = Scanner::new(update)?;
     let mut writer = Writer::with_capacity(update.len() + 16);
     let mut run = Run::default();

@@ -27,7 +27,7 @@ pub enum UpdateError {
         /// The reference.
         found: u64,
     },
-    /// A struct that covers no id. No writer makes one, and some readers never find it again.
+    /// A GC or a Skip that covers no id: no writer makes one, and some readers refuse it.
     #[error("the struct at byte {at} is empty")]
     EmptyStruct {
         /// Where the struct begins.

@@ -3,6 +3,7 @@
 use yhub_encoding::Reader;
 
 use super::UpdateError;
+use super::heal::healed;
 use super::reader::Scanner;
 use super::structs::SKIP;
 use crate::{ContentIds, IdRange, IdSet, StateVector};
@@ -16,6 +17,10 @@ use crate::{ContentIds, IdRange, IdSet, StateVector};
 /// # Errors
 /// If `update` is damaged.
 pub fn content_ids(update: &[u8]) -> Result<ContentIds, UpdateError> {
+    healed(update, read_content_ids)
+}
+
+fn read_content_ids(update: &[u8]) -> Result<ContentIds, UpdateError> {
     let mut scanner = Scanner::new(update)?;
     let mut inserts = IdSet::new();
     while let Some(section) = scanner.next_section()? {
@@ -74,6 +79,10 @@ pub(crate) fn read_delete_set(mut reader: Reader<'_>) -> Result<IdSet, UpdateErr
 /// # Errors
 /// If the structs of `update` are damaged.
 pub fn state_vector_of(update: &[u8]) -> Result<StateVector, UpdateError> {
+    healed(update, read_state_vector)
+}
+
+fn read_state_vector(update: &[u8]) -> Result<StateVector, UpdateError> {
     let mut scanner = Scanner::new(update)?;
     let mut vector = StateVector::new();
     while let Some(section) = scanner.next_section()? {

@@ -2,6 +2,7 @@
 
 use super::UpdateError;
 use super::deletes::Deletes;
+use super::heal::healed;
 use super::ids::read_delete_set;
 use super::reader::{Place, Scanner};
 use super::structs::SKIP;
@@ -16,6 +17,10 @@ use crate::{ContentIds, IdRange, Ids};
 /// # Errors
 /// If `update` is damaged.
 pub fn intersect(update: &[u8], ids: &ContentIds) -> Result<Vec<u8>, UpdateError> {
+    healed(update, |update| write_part(update, ids))
+}
+
+fn write_part(update: &[u8], ids: &ContentIds) -> Result<Vec<u8>, UpdateError> {
     let mut scanner = Scanner::new(update)?;
     let mut part = Part { update, writer: Writer::with_capacity(256), run: Run::default(), running: false };
     while let Some(section) = scanner.next_section()? {

@@ -15,6 +15,7 @@ use yhub_encoding::DecodeError;
 
 use super::UpdateError;
 use super::deletes::Deletes;
+use super::heal::without_empty_items;
 use super::reader::{Place, Scanner, read_section, read_section_count};
 use super::structs::{GC, Trusting, skim};
 use super::write::{Run, Writer};
@@ -39,6 +40,20 @@ pub fn merge<T: AsRef<[u8]>>(updates: &[T]) -> Result<Vec<u8>, UpdateError> {
 
 /// [`merge`] that reads and writes even a single input: the clients of the result descend.
 pub(crate) fn merge_anew<T: AsRef<[u8]>>(updates: &[T]) -> Result<Vec<u8>, UpdateError> {
+    match write_merge(updates) {
+        Err(UpdateError::Input { source, .. }) if matches!(*source, UpdateError::EmptyStruct { .. }) => {
+            let heal = |(input, update): (usize, &T)| {
+                let update = without_empty_items(update.as_ref()).map_err(|error| in_input(input, error))?;
+                Ok(update.into_owned())
+            };
+            let healed: Result<Vec<Vec<u8>>, UpdateError> = updates.iter().enumerate().map(heal).collect();
+            write_merge(&healed?)
+        }
+        other => other,
+    }
+}
+
+fn write_merge<T: AsRef<[u8]>>(updates: &[T]) -> Result<Vec<u8>, UpdateError> {
     let size = updates.iter().map(|update| update.as_ref().len()).sum();
     let mut cursors = Vec::with_capacity(updates.len());
     for (input, update) in updates.iter().enumerate() {

@@ -7,6 +7,7 @@ mod cut;
 mod deletes;
 mod diff;
 mod error;
+mod heal;
 pub(crate) mod ids;
 mod intersect;
 mod merge;
@@ -14,7 +15,7 @@ pub(crate) mod reader;
 pub(crate) mod structs;
 mod write;
 
-pub(crate) use cut::{cut_text, write_piece};
+pub(crate) use cut::{after_character, cut_text, write_piece};
 pub(crate) use deletes::Deletes;
 pub use diff::diff;
 pub use error::UpdateError;

@@ -178,7 +178,8 @@ impl<'a> Scanner<'a> {
 
 /// Reads all structs of an update, Skips included, as full views; then its delete set.
 ///
-/// The structure is checked as it is read; texts inside contents are not (the guard does that).
+/// The structure is checked as it is read; texts inside contents are not (the guard does that). Items without content,
+/// which cover no id, are passed over.
 #[derive(Clone, Debug)]
 pub struct UpdateReader<'a> {
     reader: Reader<'a>,
@@ -197,19 +198,23 @@ impl<'a> UpdateReader<'a> {
 
     /// The next struct in the order of the update; `None` when the delete set begins.
     pub fn next_struct(&mut self) -> Result<Option<Struct<'a>>, UpdateError> {
-        while self.structs == 0 {
-            if self.sections == 0 {
-                return Ok(None);
+        loop {
+            while self.structs == 0 {
+                if self.sections == 0 {
+                    return Ok(None);
+                }
+                self.sections -= 1;
+                let section = read_section(&mut self.reader)?;
+                self.structs = section.structs;
+                self.next = Id { client: section.client, clock: section.clock };
             }
-            self.sections -= 1;
-            let section = read_section(&mut self.reader)?;
-            self.structs = section.structs;
-            self.next = Id { client: section.client, clock: section.clock };
+            self.structs -= 1;
+            let found = Struct::read(&mut self.reader, self.next)?;
+            self.next.clock = end_of(found.id.clock, found.len, found.offset)?;
+            if found.len > 0 {
+                return Ok(Some(found));
+            }
         }
-        self.structs -= 1;
-        let found = Struct::read(&mut self.reader, self.next)?;
-        self.next.clock = end_of(found.id.clock, found.len, found.offset)?;
-        Ok(Some(found))
     }
 
     /// Hands each range of the delete set `(client, start, end)` to `each`, in the order of the update. Structs that

@@ -69,6 +69,8 @@ pub enum Parent<'a> {
 
 /// How thoroughly a pass over an update looks at contents. The structure is always checked.
 pub(crate) trait Check {
+    /// Whether items without content pass.
+    const EMPTY_ITEMS: bool;
     /// Passes over a string and gives its bytes.
     fn string<'a>(&self, reader: &mut Reader<'a>) -> Result<&'a [u8], UpdateError>;
     /// Passes over a JSON text; `or_undefined`: the word `undefined` is allowed in its place.
@@ -83,6 +85,8 @@ pub(crate) trait Check {
 pub(crate) struct Trusting;
 
 impl Check for Trusting {
+    const EMPTY_ITEMS: bool = false;
+
     #[inline]
     fn string<'a>(&self, reader: &mut Reader<'a>) -> Result<&'a [u8], UpdateError> {
         Ok(reader.var_bytes()?)
@@ -123,7 +127,7 @@ fn pass_integer(reader: &mut Reader<'_>) -> Result<(), UpdateError> {
 pub(crate) struct Skim {
     /// The info byte.
     pub(crate) info: u8,
-    /// Clocks covered, at least 1.
+    /// Clocks covered; 0 only where [`Check::EMPTY_ITEMS`] are let through.
     pub(crate) len: u32,
 }
 
@@ -166,7 +170,7 @@ pub(crate) fn skim<C: Check>(reader: &mut Reader<'_>, check: &C) -> Result<Skim,
         }
     }
     let len = skim_content(reader, content, at, check)?;
-    if len == 0 {
+    if len == 0 && !(C::EMPTY_ITEMS && content != GC && content != SKIP) {
         return Err(UpdateError::EmptyStruct { at });
     }
     Ok(Skim { info, len })
@@ -251,7 +255,7 @@ pub(crate) fn utf16_len(utf8: &[u8]) -> u64 {
 pub struct Struct<'a> {
     /// The first id it covers.
     pub id: Id,
-    /// How many clocks it covers, at least 1.
+    /// How many clocks it covers.
     pub len: u32,
     /// The info byte as written: the low five bits name the content.
     pub info: u8,
@@ -296,7 +300,7 @@ impl<'a> Struct<'a> {
         }
         let start = reader.position();
         let len = skim_content(reader, content_kind, offset, &Trusting)?;
-        if len == 0 {
+        if len == 0 && (content_kind == GC || content_kind == SKIP) {
             return Err(UpdateError::EmptyStruct { at: offset });
         }
         Ok(Self {

@@ -1,10 +1,12 @@
-//! Renews the leases of the tasks that this node works on, and stops the work on those it has lost.
+//! Renews the leases of the tasks that this node works on, and stops the work on those it has lost. Which these are is
+//! decided in `yhub_core::Leases`.
 
 use std::{collections::HashMap, sync::Arc};
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
-use yhub_store::{Task, TaskId, WorkerId};
+use yhub_core::Leases;
+use yhub_store::{StreamLogError, Task, TaskId, WorkerId};
 
 use crate::{node::Node, room::chain};
 
@@ -28,20 +30,26 @@ pub struct Release(pub TaskId);
 /// The actor.
 pub struct LeaseKeeper {
     node: Arc<Node>,
-    leases: HashMap<TaskId, Keep>,
+    leases: Leases<TaskId>,
+    kept: HashMap<TaskId, Keep>,
 }
 
 impl LeaseKeeper {
     /// A keeper without leases.
     pub fn new(node: Arc<Node>) -> Self {
-        Self { node, leases: HashMap::new() }
+        let leases = Leases::new(node.worker.lease.as_millis() as u64);
+        Self { node, leases, kept: HashMap::new() }
     }
 
     fn renew(&mut self, ctx: &mut Context<Self>) {
-        self.leases.retain(|_, keep| !keep.lost.is_closed());
+        let asked_ms = self.node.uptime_ms();
+        let lapsed = self.leases.lapse(asked_ms);
+        self.end_work(lapsed);
         let mut by_worker: HashMap<String, Vec<Task>> = HashMap::new();
-        for keep in self.leases.values() {
-            by_worker.entry(keep.worker.0.clone()).or_default().push(keep.task.clone());
+        for name in self.leases.names() {
+            if let Some(keep) = self.kept.get(&name) {
+                by_worker.entry(keep.worker.0.clone()).or_default().push(keep.task.clone());
+            }
         }
         for (worker, tasks) in by_worker {
             let log = self.node.documents.log().clone();
@@ -49,18 +57,29 @@ impl LeaseKeeper {
                 let renewed = log.renew(&WorkerId(worker), &tasks).await;
                 (tasks, renewed)
             };
-            ctx.spawn(renew.into_actor(self).map(|(tasks, renewed), keeper, _| match renewed {
-                Ok(ours) => {
-                    for task in tasks.into_iter().filter(|task| !ours.contains(&task.id)) {
-                        if let Some(keep) = keeper.leases.remove(&task.id) {
-                            log::warn!(room:% = task.room; "the task of room {} is another worker's now; its work ends", task.room);
-                            let _ = keep.lost.send(());
-                        }
-                    }
-                }
-                // The leases may lapse meanwhile; then the next renewal says so.
-                Err(error) => log::warn!("leases could not be renewed: {}", chain(&error)),
+            ctx.spawn(renew.into_actor(self).map(move |(tasks, renewed), keeper, _| {
+                let asked: Vec<TaskId> = tasks.into_iter().map(|task| task.id).collect();
+                keeper.on_renewed(&asked, renewed, asked_ms);
             }));
+        }
+    }
+
+    fn on_renewed(&mut self, asked: &[TaskId], renewed: Result<Vec<TaskId>, StreamLogError>, asked_ms: u64) {
+        match renewed {
+            Ok(ours) => {
+                let lost = self.leases.on_renewed(asked, &ours, asked_ms);
+                self.end_work(lost);
+            }
+            Err(error) => log::warn!("leases could not be renewed: {}", chain(&error)),
+        }
+    }
+
+    fn end_work(&mut self, lost: Vec<TaskId>) {
+        for keep in lost.into_iter().filter_map(|name| self.kept.remove(&name)) {
+            let room = &keep.task.room;
+            log::warn!(room:% = room; "the lease on the task of room {room} is lost; its work ends, another worker takes it");
+            // The work may have ended by itself just now.
+            let _ = keep.lost.send(());
         }
     }
 }
@@ -77,7 +96,8 @@ impl Handler<Keep> for LeaseKeeper {
     type Result = ();
 
     fn handle(&mut self, keep: Keep, _: &mut Self::Context) {
-        self.leases.insert(keep.task.id.clone(), keep);
+        self.leases.keep(keep.task.id.clone(), self.node.uptime_ms());
+        self.kept.insert(keep.task.id.clone(), keep);
     }
 }
 
@@ -85,6 +105,7 @@ impl Handler<Release> for LeaseKeeper {
     type Result = ();
 
     fn handle(&mut self, Release(task): Release, _: &mut Self::Context) {
-        self.leases.remove(&task);
+        self.leases.release(&task);
+        self.kept.remove(&task);
     }
 }

@@ -3,7 +3,7 @@
 //! It must not fail: when it is gone, the process ends with an error.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::Arc,
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 
 use actix::prelude::*;
 use tokio::sync::mpsc;
-use yhub_core::{Close, RoomId};
+use yhub_core::{Budget, Close, RoomId};
 
 use crate::{
     compactor::{Compactor, KeeperIs, Stop},
@@ -76,9 +76,6 @@ pub struct Shutdown;
 struct Entry {
     room: Addr<Room>,
     generation: u64,
-    size_bytes: usize,
-    /// Its place among the rooms by last use.
-    used: u64,
 }
 
 /// The actor.
@@ -86,9 +83,7 @@ pub struct Registry {
     node: Arc<Node>,
     arbiters: Vec<ArbiterHandle>,
     rooms: HashMap<RoomId, Entry>,
-    by_use: BTreeMap<u64, RoomId>,
-    uses: u64,
-    snapshot_bytes: usize,
+    snapshots: Budget<RoomId>,
     generations: u64,
     hasher: RandomState,
     readers: Vec<Supervised<StreamReader>>,
@@ -104,12 +99,10 @@ impl Registry {
     /// dropped.
     pub fn new(node: Arc<Node>, arbiters: Vec<ArbiterHandle>, alive: mpsc::Receiver<()>) -> Self {
         Self {
+            snapshots: Budget::new(node.snapshot_budget_bytes),
             node,
             arbiters,
             rooms: HashMap::new(),
-            by_use: BTreeMap::new(),
-            uses: 0,
-            snapshot_bytes: 0,
             generations: 0,
             hasher: RandomState::new(),
             readers: Vec::new(),
@@ -124,15 +117,6 @@ impl Registry {
         (self.hasher.hash_one(room) % shares as u64) as usize
     }
 
-    fn touch(&mut self, room: &RoomId) {
-        if let Some(entry) = self.rooms.get_mut(room) {
-            self.by_use.remove(&entry.used);
-            self.uses += 1;
-            entry.used = self.uses;
-            self.by_use.insert(self.uses, room.clone());
-        }
-    }
-
     fn start_room(&mut self, id: &RoomId, ctx: &mut Context<Self>) -> Addr<Room> {
         self.remove(id);
         self.generations += 1;
@@ -145,29 +129,13 @@ impl Registry {
             ctx.set_mailbox_capacity(1024);
             Room::new(own_id, generation, node, registry, reader)
         });
-        self.rooms.insert(id.clone(), Entry { room: room.clone(), generation, size_bytes: 0, used: 0 });
+        self.rooms.insert(id.clone(), Entry { room: room.clone(), generation });
         room
     }
 
     fn remove(&mut self, id: &RoomId) {
-        if let Some(entry) = self.rooms.remove(id) {
-            self.by_use.remove(&entry.used);
-            self.snapshot_bytes -= entry.size_bytes;
-        }
-    }
-
-    /// Least recently used out first, until the budget is kept.
-    fn keep_budget(&mut self) {
-        let mut excess = self.snapshot_bytes.saturating_sub(self.node.snapshot_budget_bytes);
-        for id in self.by_use.values() {
-            if excess == 0 {
-                break;
-            }
-            if let Some(entry) = self.rooms.get(id).filter(|entry| entry.size_bytes > 0) {
-                excess = excess.saturating_sub(entry.size_bytes);
-                entry.room.do_send(Evict);
-            }
-        }
+        self.rooms.remove(id);
+        self.snapshots.remove(id);
     }
 
     fn look_after(&mut self, ctx: &mut Context<Self>) {
@@ -235,7 +203,7 @@ impl Handler<GetRoom> for Registry {
         }
         let living = self.rooms.get(&id).map(|entry| &entry.room).filter(|room| room.connected()).cloned();
         let room = living.unwrap_or_else(|| self.start_room(&id, ctx));
-        self.touch(&id);
+        self.snapshots.touch(&id);
         Ok(room)
     }
 }
@@ -254,10 +222,12 @@ impl Handler<SnapshotSize> for Registry {
     type Result = ();
 
     fn handle(&mut self, size: SnapshotSize, _: &mut Self::Context) {
-        if let Some(entry) = self.rooms.get_mut(&size.room).filter(|entry| entry.generation == size.generation) {
-            self.snapshot_bytes = self.snapshot_bytes - entry.size_bytes + size.size_bytes;
-            entry.size_bytes = size.size_bytes;
-            self.keep_budget();
+        if self.rooms.get(&size.room).is_some_and(|entry| entry.generation == size.generation) {
+            for id in self.snapshots.set(&size.room, size.size_bytes) {
+                if let Some(entry) = self.rooms.get(&id) {
+                    entry.room.do_send(Evict);
+                }
+            }
         }
     }
 }
@@ -266,7 +236,7 @@ impl Handler<Count> for Registry {
     type Result = Census;
 
     fn handle(&mut self, _: Count, _: &mut Self::Context) -> Census {
-        Census { rooms: self.rooms.len(), snapshot_bytes: self.snapshot_bytes, rooms_started: self.generations }
+        Census { rooms: self.rooms.len(), snapshot_bytes: self.snapshots.held_bytes(), rooms_started: self.generations }
     }
 }
 

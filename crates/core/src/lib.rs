@@ -3,11 +3,14 @@
 //! Values come in, effects go out. Time and randomness are arguments. Nothing here knows actix, tokio or an engine.
 
 mod asset;
+mod budget;
 mod clock;
 mod close;
 mod compaction;
 mod fields;
+pub mod invariants;
 mod keys;
+mod leases;
 mod limits;
 mod message;
 pub mod room;
@@ -16,10 +19,12 @@ mod session;
 mod time;
 
 pub use asset::{Asset, AssetError, AssetId, AssetIdError, AssetIdKind};
+pub use budget::Budget;
 pub use clock::{ClockError, StoredClock, StreamClock};
 pub use close::Close;
 pub use compaction::{Plan, RoomState};
 pub use keys::{KeySpace, decode_component, encode_key_part, encode_uri_component, parse_custom_attributions, redis_time_ms};
+pub use leases::Leases;
 pub use limits::{RoomLimits, SessionLimits};
 pub use message::{MessageError, StreamMessage, UserMatcher};
 pub use room::{

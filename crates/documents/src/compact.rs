@@ -76,7 +76,7 @@ impl Documents {
             return self.complete(worker, task, upto, min_lifetime, |trimmed| Compacted::Trimmed { trimmed }).await;
         }
         let replaces = rows.iter().map(|row| row.t.clone()).collect();
-        let content = RoomContent { entries: glance.entries, rows, tombstone: stored.tombstone };
+        let content = RoomContent { rows, tombstone: stored.tombstone, ..glance };
         let (limits, whole_room) = (self.stored_limits(), room.clone());
         let assets = self.compute.run(move || new_assets(&whole_room, &content, &limits)).await;
         let assets = assets.map_err(|source| DocumentsError::Compute { room: room.clone(), source })??;

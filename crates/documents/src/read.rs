@@ -20,6 +20,8 @@ pub(crate) struct Row {
 /// What both stores hold of a room. Every update that was ever accepted is in one of them.
 pub(crate) struct RoomContent {
     pub(crate) entries: Vec<LogEntry>,
+    /// Entries up to here have left the stream: the rows hold whatever of them changed the document.
+    pub(crate) trimmed_upto: StreamClock,
     /// Oldest first.
     pub(crate) rows: Vec<Row>,
     pub(crate) tombstone: Option<Tombstone>,
@@ -31,10 +33,11 @@ impl RoomContent {
         self.rows.iter().map(|row| row.clock).max()
     }
 
-    /// The clock that this content reaches: whatever is newer is in neither.
+    /// The clock that this content reaches: whatever is newer is in neither. Presence is trimmed and never stored, so what
+    /// was trimmed counts too: whoever follows the stream from an earlier clock is told that lines are missing.
     pub(crate) fn clock(&self) -> StreamClock {
         let last = self.entries.last().map_or(StreamClock::ZERO, |entry| entry.clock);
-        last.max(self.stored().unwrap_or(StreamClock::ZERO))
+        last.max(self.trimmed_upto).max(self.stored().unwrap_or(StreamClock::ZERO))
     }
 
     /// The messages of the stream that are newer than every row.
@@ -56,11 +59,12 @@ impl Documents {
         max_bytes: usize,
     ) -> Result<RoomContent, DocumentsError> {
         let mut entries: Vec<LogEntry> = Vec::new();
-        let (mut after, mut size_bytes) = (StreamClock::ZERO, 0);
+        let (mut after, mut trimmed_upto, mut size_bytes) = (StreamClock::ZERO, StreamClock::ZERO, 0);
         loop {
             let page = self.log.read(room, after, PAGE).await;
             let page = page.map_err(|source| DocumentsError::Stream { room: room.clone(), source })?;
             size_bytes += page.entries.iter().map(|e| e.message.as_ref().map_or(0, Bytes::len)).sum::<usize>();
+            trimmed_upto = trimmed_upto.max(page.trimmed_upto);
             after = page.entries.last().map_or(after, |entry| entry.clock);
             let more = page.more && !page.entries.is_empty();
             entries.extend(page.entries);
@@ -71,7 +75,7 @@ impl Documents {
         let stored = self.store.read(room, assets).await;
         let stored = stored.map_err(|source| DocumentsError::Store { room: room.clone(), source })?;
         let rows = stored.rows.into_iter().map(|row| open_row(room, row)).collect::<Result<Vec<_>, _>>()?;
-        Ok(RoomContent { entries, rows, tombstone: stored.tombstone })
+        Ok(RoomContent { entries, trimmed_upto, rows, tombstone: stored.tombstone })
     }
 }
 
@@ -110,5 +114,20 @@ pub(crate) fn column(kind: AssetKind) -> &'static str {
         AssetKind::NongcDoc => "nongcdoc",
         AssetKind::ContentMap => "contentmap",
         AssetKind::ContentIds => "contentids",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_whose_presence_was_trimmed_reaches_what_was_trimmed() {
+        let row = Row { t: "5-0".into(), clock: StreamClock::new(5, 0), assets: Default::default() };
+        let mut content =
+            RoomContent { entries: Vec::new(), trimmed_upto: StreamClock::new(7, 3), rows: vec![row], tombstone: None };
+        assert_eq!(content.clock(), StreamClock::new(7, 3));
+        content.entries.push(LogEntry { clock: StreamClock::new(9, 0), message: None });
+        assert_eq!(content.clock(), StreamClock::new(9, 0));
     }
 }

@@ -104,22 +104,26 @@ impl Check for Trusting {
 
     #[inline]
     fn id(&self, reader: &mut Reader<'_>) -> Result<(), UpdateError> {
-        pass_integer(reader)?;
-        pass_integer(reader)
+        pass_two_integers(reader)
     }
 }
 
-/// Passes over an integer without reading it: eight bytes at a time are searched for the one that ends it.
+/// Passes over two integers without reading them: sixteen bytes at once are searched for those that end one.
 #[inline]
-fn pass_integer(reader: &mut Reader<'_>) -> Result<(), UpdateError> {
-    let Some(bytes) = reader.rest().first_chunk::<8>() else {
+fn pass_two_integers(reader: &mut Reader<'_>) -> Result<(), UpdateError> {
+    const MORE: u128 = u128::from_ne_bytes([0x80; 16]);
+    let Some(bytes) = reader.rest().first_chunk::<16>() else {
+        reader.skip_var_uint()?;
         return Ok(reader.skip_var_uint()?);
     };
-    let ends = !u64::from_le_bytes(*bytes) & 0x8080_8080_8080_8080;
-    if ends == 0 {
+    let ends = !u128::from_le_bytes(*bytes) & MORE;
+    // Without its lowest bit: the second integer's end is the lowest then. An integer of more than eight bytes is
+    // found where none has an end in sight.
+    let second = ends & ends.wrapping_sub(1);
+    if second == 0 {
         return Err(DecodeError::IntegerRange { at: reader.position() }.into());
     }
-    Ok(reader.skip(ends.trailing_zeros() as usize / 8 + 1)?)
+    Ok(reader.skip(second.trailing_zeros() as usize / 8 + 1)?)
 }
 
 /// What a quick pass over a struct tells.
@@ -180,7 +184,15 @@ pub(crate) fn skim<C: Check>(reader: &mut Reader<'_>, check: &C) -> Result<Skim,
 #[inline]
 fn skim_content<C: Check>(reader: &mut Reader<'_>, content: u8, at: usize, check: &C) -> Result<u32, UpdateError> {
     let len = match content {
-        STRING => utf16_len(check.string(reader)?),
+        STRING => {
+            let ahead = reader.rest();
+            let text = check.string(reader)?;
+            let behind = ahead.len() - reader.remaining();
+            match ahead.get(behind - text.len()..).and_then(<[u8]>::first_chunk::<8>) {
+                Some(bytes) if text.len() <= 8 => short_utf16_len(*bytes, text.len() as u32),
+                _ => utf16_len(text),
+            }
+        }
         GC | SKIP | DELETED => reader.var_uint()?,
         ANY => {
             let count = reader.count(1)?;
@@ -248,6 +260,18 @@ pub(crate) fn utf16_len(utf8: &[u8]) -> u64 {
         units += u64::from(byte & 0xc0 != 0x80) + u64::from(byte >= 0xf0);
     }
     units
+}
+
+/// The same of the first `len` of these bytes, at most eight, without a loop: most texts are that short.
+#[inline]
+fn short_utf16_len(bytes: [u8; 8], len: u32) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let unused = 64 - 8 * len;
+    // The bytes behind are shifted out. (By 64 nothing can be shifted at once.)
+    let text = if unused == 64 { 0 } else { u64::from_le_bytes(bytes) << unused };
+    let continues = (text >> 7) & !(text >> 6) & ONES;
+    let begins_four = (text >> 7) & (text >> 6) & (text >> 5) & (text >> 4) & ONES;
+    u64::from(len) - u64::from(continues.count_ones()) + u64::from(begins_four.count_ones())
 }
 
 /// One struct of an update; everything borrowed from the update's bytes.
@@ -333,4 +357,25 @@ impl<'a> Struct<'a> {
 #[inline]
 pub(crate) fn end_of(clock: u32, len: u32, at: usize) -> Result<u32, UpdateError> {
     clock.checked_add(len).ok_or(UpdateError::ClockRange { at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_texts_are_as_long_as_the_loop_finds_them() {
+        for text in ["", "a", "ab", "12345678", "ä", "äö", "€x", "😀", "😀😀", "a😀b", "ß€", "漢字"] {
+            let mut bytes = [0xf0; 8];
+            bytes[..text.len()].copy_from_slice(text.as_bytes());
+            assert_eq!(short_utf16_len(bytes, text.len() as u32), utf16_len(text.as_bytes()), "{text}");
+            assert_eq!(utf16_len(text.as_bytes()), text.encode_utf16().count() as u64, "{text}");
+        }
+        // Whatever the bytes, both agree.
+        for seed in 0..100_000u64 {
+            let bytes = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+            let len = seed as usize % 9;
+            assert_eq!(short_utf16_len(bytes, len as u32), utf16_len(&bytes[..len]), "{bytes:?} {len}");
+        }
+    }
 }

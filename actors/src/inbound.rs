@@ -4,8 +4,10 @@ use actix_http::ws::{OpCode, Parser, ProtocolError};
 use bytes::{Bytes, BytesMut};
 use yhub_core::Close;
 
-/// Bytes of a frame header at most: two, eight of length, four of mask.
-const MAX_HEADER_BYTES: usize = 14;
+/// A control frame's payload is at most so long (RFC 6455, section 5.5).
+const MAX_CONTROL_BYTES: u64 = 125;
+const FINISHED: u8 = 0x80;
+const CONTROL: u8 = 0x08;
 
 /// One thing that a client sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,10 +47,13 @@ impl Inbound {
             if announced.saturating_add(held as u64) > max_message_bytes as u64 {
                 return Err(Close::TOO_LARGE);
             }
-            if is_control(&self.bytes) && announced > 125 {
-                return Err(Close::malformed("a control frame of more than 125 bytes"));
+            let first = self.bytes[0];
+            if first & CONTROL != 0 && (announced > MAX_CONTROL_BYTES || first & FINISHED == 0) {
+                return Err(Close::malformed("a control frame in fragments or of more than 125 bytes"));
             }
-            let parsed = Parser::parse(&mut self.bytes, true, max_message_bytes + MAX_HEADER_BYTES);
+            // The parser reserves what a frame announces, up to the size it is given: nothing before as much has arrived.
+            let has_arrived = self.bytes.len() as u64 >= announced;
+            let parsed = Parser::parse(&mut self.bytes, true, if has_arrived { max_message_bytes } else { 0 });
             let Some((finished, code, payload)) = parsed.map_err(|error| broken(&error))? else { return Ok(self.wait()) };
             let payload = payload.unwrap_or_default();
             match (code, finished, self.fragments.is_some()) {
@@ -78,10 +83,6 @@ impl Inbound {
         }
         None
     }
-}
-
-fn is_control(bytes: &[u8]) -> bool {
-    bytes[0] & 0x08 != 0
 }
 
 /// How many bytes of payload the frame at the front announces; `None` if its header has not arrived.
@@ -131,6 +132,21 @@ mod tests {
         let mut inbound = Inbound::default();
         inbound.extend(&[0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0]);
         assert_eq!(inbound.next(1 << 20), Err(Close::TOO_LARGE));
+    }
+
+    #[test]
+    fn nothing_is_reserved_for_what_is_only_announced() {
+        let mut inbound = Inbound::default();
+        inbound.extend(&[0x82, 0xff, 0, 0, 0, 0, 0x03, 0, 0, 0, 1, 2, 3, 4, 5]);
+        assert_eq!(inbound.next(64 << 20), Ok(None));
+        assert!(inbound.bytes.capacity() < 1024, "{}", inbound.bytes.capacity());
+    }
+
+    #[test]
+    fn control_frames_come_in_one_piece() {
+        let mut inbound = Inbound::default();
+        inbound.extend(&client_frame(OpCode::Ping, false, b"p"));
+        assert_eq!(inbound.next(100).unwrap_err().code, 4400);
     }
 
     #[test]

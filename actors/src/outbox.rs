@@ -142,6 +142,11 @@ impl Outbox {
         inner.waker = None;
     }
 
+    /// Has the session look around although nothing is added.
+    pub fn wake(&self) {
+        wake(self.lock());
+    }
+
     /// Whom to wake when something is added.
     pub fn set_waker(&self, waker: &Waker) {
         let mut inner = self.lock();

@@ -74,8 +74,10 @@ impl<T: Transport> Session<T> {
             self.begin_close(close, ctx);
         }
         if let Stage::Open = self.stage {
-            self.read(notice.corked, ctx, cx)?;
+            let read = self.read(notice.corked, ctx, cx);
+            // Also when the connection is over: what was read before its end is still the client's word.
             self.hand_over();
+            read?;
             // A refused message closes; so does a close frame of the client.
             if let Some(close) = self.outbox.notice().closing {
                 self.begin_close(close, ctx);
@@ -177,6 +179,8 @@ impl<T: Transport> Session<T> {
                 self.core.on_submitted(message.len());
                 self.acts.push(Act::Awareness(entries, message.len()));
             }
+            // Asked a thousand times at once, it is answered once: a question is short, and its answer may be long.
+            Intent::QueryAwareness if self.acts.iter().any(|act| matches!(act, Act::QueryAwareness(_))) => {}
             Intent::QueryAwareness => {
                 self.core.on_submitted(message.len());
                 self.acts.push(Act::QueryAwareness(message.len()));
@@ -213,6 +217,8 @@ impl<T: Transport> Session<T> {
                 }
             }
             session.hand_over();
+            // The pump may have had its turn already in this poll, and what came behind the update waits to be read.
+            session.outbox.wake();
         }));
     }
 

@@ -11,8 +11,8 @@ use std::{
 use actix::prelude::*;
 use bytes::Bytes;
 use yhub_core::{
-    Close, Effect, FoldJob, Loaded, Presence, Recipients, RoomCore, RoomId, ServerMessage, SessionId, StreamClock, StreamLine,
-    Submission, Variant,
+    Close, Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, RoomId, ServerMessage, SessionId, StreamClock,
+    StreamLine, Submission, Variant,
 };
 use yhub_documents::{DocumentsError, fold};
 use yhub_store::{Append, StreamLogError};
@@ -101,7 +101,8 @@ pub struct Room {
     node: Arc<Node>,
     registry: Addr<Registry>,
     reader: Addr<StreamReader>,
-    retiring: bool,
+    /// Set when it ends: what who still comes is told.
+    retiring: Option<Close>,
     idle_timer: Option<SpawnHandle>,
 }
 
@@ -115,7 +116,7 @@ impl Room {
     ) -> Self {
         let core = RoomCore::new(node.room_limits.clone());
         let outboxes = HashMap::new();
-        Self { id, generation, core, outboxes, node, registry, reader, retiring: false, idle_timer: None }
+        Self { id, generation, core, outboxes, node, registry, reader, retiring: None, idle_timer: None }
     }
 
     /// Does what the core wants, in its order; the only place with I/O.
@@ -202,7 +203,7 @@ impl Room {
     fn fold_here(&mut self, job: FoldJob) -> Vec<Effect> {
         let variant = job.variant;
         match fold(job, &self.node.documents.stored_limits()) {
-            Ok(folded) => self.core.on_folded(folded),
+            Ok(folded) => self.folded(folded),
             Err(error) => {
                 log::error!(room:% = self.id; "folding room {}: {error}; it is loaded anew", self.id);
                 self.core.on_fold_failed(variant, Close::INTERNAL)
@@ -216,12 +217,7 @@ impl Room {
         let fold = async move { node.documents.compute().run(move || fold(job, &limits)).await };
         ctx.spawn(fold.into_actor(self).map(move |folded, room, ctx| {
             let effects = match folded {
-                Ok(Ok(folded)) => {
-                    for (clock, what) in &folded.bad {
-                        log::error!(room:% = room.id; "left out of the document: stream of {}, entry {clock}: {what}", room.id);
-                    }
-                    room.core.on_folded(folded)
-                }
+                Ok(Ok(folded)) => room.folded(folded),
                 Ok(Err(error)) => {
                     log::error!(room:% = room.id; "folding room {}: {error}; it is loaded anew", room.id);
                     room.core.on_fold_failed(variant, Close::INTERNAL)
@@ -233,6 +229,13 @@ impl Room {
             };
             room.carry_out(effects, ctx);
         }));
+    }
+
+    fn folded(&mut self, folded: Folded) -> Vec<Effect> {
+        for (clock, what) in &folded.bad {
+            log::error!(room:% = self.id; "left out of the document: stream of {}, entry {clock}: {what}", self.id);
+        }
+        self.core.on_folded(folded)
     }
 
     /// Encodes once and gives the same bytes to everyone. Who has no room for them is closed, never skipped.
@@ -272,9 +275,12 @@ impl Room {
         self.core.on_leave(session, self.node.time.now_ms())
     }
 
-    fn close_all(&mut self, close: &Close, ctx: &mut Context<Self>) {
+    /// Closes everybody, takes nobody in any more, and stops when nothing is under way.
+    fn retire(&mut self, close: Close, ctx: &mut Context<Self>) {
         let everyone: Vec<_> = self.outboxes.keys().copied().collect();
         let effects = everyone.into_iter().map(|session| Effect::Close { session, close: close.clone() }).collect();
+        // The first reason stays, as it does for those who are closed now.
+        self.retiring.get_or_insert(close);
         self.carry_out(effects, ctx);
     }
 
@@ -284,7 +290,7 @@ impl Room {
             if let Some(timer) = self.idle_timer.take() {
                 ctx.cancel_future(timer);
             }
-        } else if self.retiring && self.core.is_idle() {
+        } else if self.retiring.is_some() && self.core.is_idle() {
             ctx.stop();
         } else if self.idle_timer.is_none() {
             self.idle_timer = Some(ctx.run_later(self.node.room_limits.idle, |room, ctx| {
@@ -323,8 +329,8 @@ impl Handler<Join> for Room {
     type Result = ();
 
     fn handle(&mut self, join: Join, ctx: &mut Self::Context) {
-        if self.retiring {
-            join.outbox.close(Close::SHUTDOWN);
+        if let Some(close) = &self.retiring {
+            join.outbox.close(close.clone());
             return;
         }
         self.outboxes.insert(join.session, join.outbox);
@@ -383,8 +389,7 @@ impl Handler<Gap> for Room {
 
     fn handle(&mut self, _: Gap, ctx: &mut Self::Context) {
         log::warn!(room:% = self.id; "the stream of {} was trimmed before it was read; its sessions sync again", self.id);
-        self.retiring = true;
-        self.close_all(&Close::TRY_AGAIN, ctx);
+        self.retire(Close::TRY_AGAIN, ctx);
     }
 }
 
@@ -412,8 +417,7 @@ impl Handler<Retire> for Room {
     type Result = ();
 
     fn handle(&mut self, Retire(close): Retire, ctx: &mut Self::Context) {
-        self.retiring = true;
-        self.close_all(&close, ctx);
+        self.retire(close, ctx);
     }
 }
 

@@ -197,9 +197,12 @@ impl<'a> Build<'a> {
     /// Divides blocks at all points that lie inside of one.
     fn divide(&mut self) -> Result<(), UpdateError> {
         let mut points = std::mem::take(&mut self.points);
+        let document = &self.document;
         points.retain(|&(client, clock)| {
-            let covering = self.document.find(Ref { client, clock });
-            covering.is_some_and(|index| self.document.clocks[index as usize] != clock)
+            let covering = document.index.get(client as usize).and_then(|index| index.last_from(&document.clocks, clock));
+            // Where a block begins, as most do, the block itself need not be looked at: that is what costs.
+            covering
+                .is_some_and(|index| document.clocks[index as usize] != clock && clock < document.blocks[index as usize].end())
         });
         if points.is_empty() {
             return Ok(());

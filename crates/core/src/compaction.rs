@@ -3,7 +3,10 @@
 //! Today every compaction folds what is stored and what is new into one row. Where rows are to merge in size tiers, it is
 //! [`Plan::Fold`] that would name fewer rows to replace.
 
-use crate::StreamClock;
+use crate::{
+    StreamClock,
+    invariants::{Invariant, check},
+};
 
 /// What is known of a room before its documents are read.
 #[derive(Clone, Debug)]
@@ -38,10 +41,20 @@ impl RoomState {
     pub fn plan(&self) -> Plan {
         let stored = self.stored.unwrap_or(StreamClock::ZERO);
         let last = stored.max(self.last_entry.unwrap_or(StreamClock::ZERO));
-        if self.hard_deleted || self.last_change.is_none_or(|change| change <= stored) {
+        let plan = if self.hard_deleted || self.last_change.is_none_or(|change| change <= stored) {
             Plan::TrimOnly { upto: last }
         } else {
             Plan::Fold { upto: last }
+        };
+        check(Invariant::NothingTrimmedUnpersisted, self.is_safe(plan), || format!("{plan:?} for {self:?}"));
+        plan
+    }
+
+    /// Does a plan keep I-2 and I-5? Said apart from how it is made.
+    fn is_safe(&self, plan: Plan) -> bool {
+        match plan {
+            Plan::TrimOnly { upto } => self.hard_deleted || self.last_change.is_none_or(|c| c > upto || Some(c) <= self.stored),
+            Plan::Fold { upto } => !self.hard_deleted && self.last_change <= Some(upto) && self.stored <= Some(upto),
         }
     }
 }

@@ -6,7 +6,11 @@ use bytes::Bytes;
 use yhub_content::{self as content, ContentMap};
 use yhub_encoding::sync::Message;
 
-use crate::{Close, SessionLimits, StreamMessage, Submission, room};
+use crate::{
+    Close, SessionLimits, StreamMessage, Submission,
+    invariants::{Invariant, check},
+    room,
+};
 
 /// Updates of at most so many bytes hold nothing.
 const EMPTY_UPDATE_BYTES: usize = 3;
@@ -110,6 +114,12 @@ impl SessionCore {
         Ok(intent)
     }
 
+    /// The session has joined its room: from now on its client is listened to.
+    pub fn on_opened(&mut self, now_ms: u64) {
+        self.opened_ms = now_ms;
+        self.received_ms = now_ms;
+    }
+
     /// Something came from the client.
     pub fn on_received(&mut self, now_ms: u64) {
         self.received_ms = now_ms;
@@ -146,6 +156,9 @@ impl SessionCore {
 
     /// So much of it no longer waits.
     pub fn on_credit(&mut self, size_bytes: usize) {
+        check(Invariant::QueuesBounded, size_bytes <= self.waiting_bytes, || {
+            format!("{size_bytes} bytes come back, {} were given", self.waiting_bytes)
+        });
         self.waiting_bytes = self.waiting_bytes.saturating_sub(size_bytes);
     }
 
@@ -154,9 +167,9 @@ impl SessionCore {
         self.waiting_bytes < limits.inbound_bytes
     }
 
-    /// Time passes. `sent_ms` is when something was last sent; `stalled_ms` since when the client takes nothing although
+    /// Time passes. `spoke_ms` is when a message was last sent to the client; `stalled_ms` since when the client takes nothing although
     /// something waits.
-    pub fn on_time(&mut self, now_ms: u64, sent_ms: u64, stalled_ms: Option<u64>, limits: &SessionLimits) -> Due {
+    pub fn on_time(&mut self, now_ms: u64, spoke_ms: u64, stalled_ms: Option<u64>, limits: &SessionLimits) -> Due {
         let since = |then: u64| u128::from(now_ms.saturating_sub(then));
         if stalled_ms.is_some_and(|stalled| since(stalled) >= limits.stall_timeout.as_millis()) {
             return Due::Close(Close::TOO_SLOW);
@@ -168,15 +181,15 @@ impl SessionCore {
         if !self.has_synced && since(self.opened_ms) >= limits.first_sync.as_millis() {
             return Due::SyncAll;
         }
-        if since(sent_ms) >= limits.keepalive.as_millis() {
+        if since(spoke_ms) >= limits.keepalive.as_millis() {
             return Due::KeepAlive;
         }
         Due::Nothing
     }
 
     /// When [`Self::on_time`] should be called next, in milliseconds from `now_ms`.
-    pub fn next_time_ms(&self, now_ms: u64, sent_ms: u64, limits: &SessionLimits) -> u64 {
-        let mut at = sent_ms + limits.keepalive.as_millis() as u64;
+    pub fn next_time_ms(&self, now_ms: u64, spoke_ms: u64, limits: &SessionLimits) -> u64 {
+        let mut at = spoke_ms + limits.keepalive.as_millis() as u64;
         if !self.has_synced {
             at = at.min(self.opened_ms + limits.first_sync.as_millis() as u64);
         }

@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use yhub_encoding::MAX_UINT;
+
 use crate::SessionId;
 
 /// A state that nobody renewed for so long is dropped: its node is gone. Clients renew every 15 s.
@@ -27,7 +29,7 @@ pub struct Presence {
 
 impl Presence {
     /// Does `newer` replace `self`? (`None`: nothing known yet, which counts as clock 0 without a state.)
-    fn yields_to(known: Option<&Self>, newer: &Self) -> bool {
+    pub(super) fn yields_to(known: Option<&Self>, newer: &Self) -> bool {
         let (clock, alive) = known.map_or((0, false), |k| (k.clock, k.state.is_some()));
         newer.clock > clock || (newer.clock == clock && newer.state.is_none() && alive)
     }
@@ -38,10 +40,17 @@ struct Known {
     seen_ms: u64,
 }
 
+/// Who speaks for a client.
+struct Owner {
+    session: SessionId,
+    /// The highest clock that it has said, which may still be on its way to the stream.
+    said: u64,
+}
+
 /// The presence of one room: what the stream has said, who may speak for whom, and what waits to be appended.
 pub struct AwarenessBoard {
     known: HashMap<u64, Known>,
-    owners: HashMap<u64, SessionId>,
+    owners: HashMap<u64, Owner>,
     // Ordered, so that what goes out does not depend on hashing.
     pending: BTreeMap<u64, Presence>,
     clients_per_session: usize,
@@ -59,11 +68,11 @@ impl AwarenessBoard {
     pub fn on_session(&mut self, session: SessionId, entries: impl IntoIterator<Item = (u64, Presence)>) -> Vec<(u64, Presence)> {
         let mut corrections = Vec::new();
         for (client, entry) in entries {
-            match self.owners.get(&client) {
-                Some(owner) if *owner == session => {}
+            match self.owners.get_mut(&client) {
+                Some(owner) if owner.session == session => owner.said = owner.said.max(entry.clock),
                 Some(_) => continue,
                 None => {
-                    let known = self.known.get(&client).map(|k| &k.presence);
+                    let known = self.newest(client);
                     if entry.state.is_none() {
                         continue;
                     }
@@ -75,13 +84,13 @@ impl AwarenessBoard {
                         }
                         continue;
                     }
-                    if self.owners.values().filter(|owner| **owner == session).count() >= self.clients_per_session {
+                    if self.owners.values().filter(|owner| owner.session == session).count() >= self.clients_per_session {
                         continue;
                     }
-                    self.owners.insert(client, session);
+                    self.owners.insert(client, Owner { session, said: entry.clock });
                 }
             }
-            let newest = self.pending.get(&client).or_else(|| self.known.get(&client).map(|k| &k.presence));
+            let newest = self.newest(client);
             // A first entry of clock 0 announces a client; it is passed on although tables do not take it over.
             if newest.is_none() || Presence::yields_to(newest, &entry) {
                 self.pending.insert(client, entry);
@@ -90,15 +99,20 @@ impl AwarenessBoard {
         corrections
     }
 
+    /// What is to be said of a client next, or was said last.
+    fn newest(&self, client: u64) -> Option<&Presence> {
+        self.pending.get(&client).or_else(|| self.known.get(&client).map(|known| &known.presence))
+    }
+
     /// A session ended: every client it spoke for leaves.
     pub fn on_leave(&mut self, session: SessionId) {
-        let gone: Vec<u64> = self.owners.iter().filter(|(_, owner)| **owner == session).map(|(client, _)| *client).collect();
-        for client in gone {
-            self.owners.remove(&client);
-            let pending = self.pending.get(&client).map(|p| p.clock);
-            let known = self.known.get(&client).map(|k| k.presence.clock);
-            let clock = pending.max(known).unwrap_or(0);
-            self.pending.insert(client, Presence { clock: clock + 1, state: None });
+        let gone: Vec<_> = self.owners.extract_if(|_, owner| owner.session == session).collect();
+        for (client, owner) in gone {
+            let known = self.newest(client).map_or(0, |known| known.clock);
+            // Above what is still on its way to the stream too: it arrives there first, and would stay (I-8). A client at the
+            // very last clock goes by an entry with that clock.
+            let clock = owner.said.max(known).saturating_add(1).min(MAX_UINT);
+            self.pending.insert(client, Presence { clock, state: None });
         }
     }
 
@@ -150,7 +164,7 @@ impl AwarenessBoard {
 
     /// The sessions that speak for somebody; for checks.
     pub fn speakers(&self) -> HashSet<SessionId> {
-        self.owners.values().copied().collect()
+        self.owners.values().map(|owner| owner.session).collect()
     }
 }
 
@@ -206,6 +220,40 @@ mod tests {
         board.on_leave(ANN);
         assert_eq!(settle(&mut board, 0), [(7, gone(3))]);
         assert!(board.speakers().is_empty());
+    }
+
+    #[test]
+    fn what_is_still_on_its_way_when_a_session_ends_dies_too() {
+        let mut board = AwarenessBoard::new(8);
+        board.on_session(ANN, [(7, here(50))]);
+        let on_its_way = board.take_pending();
+        board.on_leave(ANN);
+        board.on_stream(on_its_way, 0);
+        assert_eq!(settle(&mut board, 0), [(7, gone(51))]);
+        assert_eq!(board.snapshot(), [(7, gone(51))]);
+    }
+
+    #[test]
+    fn who_comes_back_too_early_does_not_undo_the_leaving() {
+        let mut board = AwarenessBoard::new(8);
+        board.on_session(ANN, [(7, here(50))]);
+        let on_its_way = board.take_pending();
+        board.on_leave(ANN);
+        // The same client through a new session, with the clock of an older life: it is told, and raises it.
+        assert_eq!(board.on_session(BOB, [(7, here(3))]), [(7, gone(51))]);
+        board.on_leave(BOB);
+        board.on_stream(on_its_way, 0);
+        assert_eq!(settle(&mut board, 0), [(7, gone(51))]);
+    }
+
+    #[test]
+    fn a_client_at_the_last_clock_leaves() {
+        let mut board = AwarenessBoard::new(8);
+        board.on_session(ANN, [(7, here(MAX_UINT))]);
+        settle(&mut board, 0);
+        board.on_leave(ANN);
+        assert_eq!(settle(&mut board, 0), [(7, gone(MAX_UINT))]);
+        assert_eq!(board.snapshot(), [(7, gone(MAX_UINT))]);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 mod awareness;
 mod effect;
+#[cfg(test)]
+mod laws;
 mod outgoing;
 mod snapshot;
 
@@ -19,7 +21,10 @@ pub use outgoing::MAX_APPEND_ATTEMPTS;
 use outgoing::Outgoing;
 use snapshot::Snapshots;
 
-use crate::{Close, RoomLimits, StreamClock, StreamMessage};
+use crate::{
+    Close, RoomLimits, StreamClock, StreamMessage,
+    invariants::{Invariant, check},
+};
 
 /// One client's connection, unique within its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +59,8 @@ pub struct RoomCore {
     partial: usize,
     /// The highest clock that the tail has brought, or that it starts from; `None` before the first load.
     position: Option<StreamClock>,
+    /// Where the tail began.
+    followed_from: StreamClock,
     /// The highest clock that this room has heard of in any way.
     floor: StreamClock,
     outgoing: Outgoing,
@@ -73,6 +80,7 @@ impl RoomCore {
             members: HashMap::new(),
             partial: 0,
             position: None,
+            followed_from: StreamClock::ZERO,
             floor: StreamClock::ZERO,
             outgoing: Outgoing::default(),
             snapshots: Snapshots::default(),
@@ -87,9 +95,7 @@ impl RoomCore {
         let mut effects = Vec::new();
         self.members.insert(session, Member { variant, since: None, asked: false });
         self.partial += 1;
-        if self.snapshots.begin_load(variant) {
-            effects.push(Effect::Load(variant));
-        }
+        self.load(variant, &mut effects);
         self.ask(&mut effects);
         effects
     }
@@ -104,6 +110,8 @@ impl RoomCore {
         self.snapshots.forget_waiting(session);
         self.outgoing.forget_session(session);
         self.awareness.on_leave(session);
+        let speaks = self.members.is_empty() && !self.awareness.speakers().is_empty();
+        check(Invariant::AwarenessDies, !speaks, || "everybody has left, and somebody still speaks".into());
         self.flush_awareness(now_ms, &mut effects);
         effects
     }
@@ -114,9 +122,7 @@ impl RoomCore {
         let Some(member) = self.members.get(&session) else { return effects };
         let variant = member.variant;
         self.snapshots.want(variant, session, state_vector);
-        if self.snapshots.begin_load(variant) {
-            effects.push(Effect::Load(variant));
-        }
+        self.load(variant, &mut effects);
         self.answer(variant, &mut effects);
         effects
     }
@@ -179,7 +185,7 @@ impl RoomCore {
     pub fn on_appended(&mut self, last: StreamClock) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.floor = self.floor.max(last);
-        for (session, size_bytes) in self.outgoing.on_appended() {
+        for (session, size_bytes) in self.outgoing.on_appended(last) {
             effects.push(Effect::Credit { session, size_bytes });
         }
         self.append(&mut effects);
@@ -212,8 +218,8 @@ impl RoomCore {
         let mut presence: HashMap<u64, Presence> = HashMap::new();
         let mut reached = position;
         for line in lines.iter().filter(|line| line.clock > position) {
-            debug_assert!(line.clock > reached || reached == position, "I-11: a tail goes forward");
-            reached = line.clock;
+            check(Invariant::InOrder, line.clock > reached, || format!("the tail brings {} after {reached}", line.clock));
+            reached = reached.max(line.clock);
             let Some(message) = &line.message else { continue };
             match StreamMessage::decode(message) {
                 Ok(StreamMessage::Update { update, .. }) => match self.learn(line.clock, &update) {
@@ -222,7 +228,13 @@ impl RoomCore {
                 },
                 Ok(StreamMessage::Awareness { update }) => match decode_presence(&update) {
                     Ok(entries) => {
-                        presence.extend(entries.iter().cloned());
+                        for (client, entry) in &entries {
+                            let said = presence.get(client);
+                            // The newest of a batch, which need not be the last: two nodes may speak for one client.
+                            if said.is_none() || Presence::yields_to(said, entry) {
+                                presence.insert(*client, entry.clone());
+                            }
+                        }
                         self.awareness.on_stream(entries, now_ms);
                     }
                     Err(what) => effects.push(Effect::BadLine { clock: line.clock, what }),
@@ -255,6 +267,7 @@ impl RoomCore {
         self.floor = self.floor.max(loaded.clock);
         if self.position.is_none() {
             self.position = Some(loaded.clock);
+            self.followed_from = loaded.clock;
             effects.push(Effect::Follow(loaded.clock));
             for (seen_ms, update) in &loaded.awareness {
                 if let Ok(entries) = decode_presence(update) {
@@ -263,7 +276,10 @@ impl RoomCore {
             }
             self.awareness.expire(now_ms);
         }
-        self.snapshots.on_loaded(variant, loaded);
+        if !self.snapshots.on_loaded(variant, loaded, self.followed_from) {
+            // The other document's load read the stream later and was done first; this one does not reach the tail.
+            self.load(variant, &mut effects);
+        }
         self.ask(&mut effects);
         self.answer(variant, &mut effects);
         effects.push(Effect::SnapshotSize(self.snapshots.size_bytes()));
@@ -272,9 +288,12 @@ impl RoomCore {
 
     /// A load failed: whoever needs it is refused, and nothing is served in its place.
     pub fn on_load_failed(&mut self, variant: Variant, close: Close) -> Vec<Effect> {
-        self.snapshots.on_load_failed(variant);
-        let refused = self.members.iter().filter(|(_, m)| m.variant == variant && m.since.is_none());
-        refused.map(|(session, _)| Effect::Close { session: *session, close: close.clone() }).collect()
+        let mut refused = self.snapshots.on_load_failed(variant);
+        let unsynced = self.members.iter().filter(|(_, m)| m.variant == variant && m.since.is_none());
+        refused.extend(unsynced.map(|(session, _)| *session));
+        refused.sort_unstable();
+        refused.dedup();
+        refused.into_iter().map(|session| Effect::Close { session, close: close.clone() }).collect()
     }
 
     /// A fold is done: those who waited get their difference, and from there on what is new.
@@ -296,9 +315,12 @@ impl RoomCore {
         waiting.into_iter().map(|session| Effect::Close { session, close: close.clone() }).collect()
     }
 
-    /// The node is short of memory: the document leaves it, unless somebody is waiting for it.
+    /// The node is short of memory: the document leaves it, unless somebody is waiting for it. Where nothing can leave now,
+    /// nothing is reported either: the report would be answered by asking again.
     pub fn on_evict(&mut self) -> Vec<Effect> {
-        self.snapshots.evict();
+        if !self.snapshots.evict() {
+            return Vec::new();
+        }
         vec![Effect::SnapshotSize(self.snapshots.size_bytes())]
     }
 
@@ -315,6 +337,13 @@ impl RoomCore {
     /// How many sessions are here.
     pub fn session_count(&self) -> usize {
         self.members.len()
+    }
+
+    /// Has a document loaded that is neither there nor under way.
+    fn load(&mut self, variant: Variant, effects: &mut Vec<Effect>) {
+        if self.snapshots.begin_load(variant, self.position.unwrap_or(StreamClock::ZERO)) {
+            effects.push(Effect::Load(variant));
+        }
     }
 
     /// Puts one update into the tail and among what is known. `Err` says what is wrong with it.
@@ -386,7 +415,7 @@ impl RoomCore {
         member.since.is_none_or(|since| Some(since) > self.position)
     }
 
-    /// Sends what lies after `from` up to `reached` to every synced member, to each only what is after its own start.
+    /// Sends what lies after `from` up to `reached` to every synced member, to each only the updates after its own start.
     fn broadcast(
         &mut self,
         from: StreamClock,
@@ -406,7 +435,9 @@ impl RoomCore {
             match member.since {
                 Some(since) if since <= from => whole.push(*session),
                 Some(since) => {
-                    let rest: Vec<_> = messages.iter().filter(|(clock, _)| *clock > since).map(|(_, m)| m.clone()).collect();
+                    // A snapshot holds updates up to its clock, but no presence.
+                    let is_new = |(clock, m): &&(StreamClock, _)| *clock > since || matches!(m, ServerMessage::Awareness(_));
+                    let rest: Vec<_> = messages.iter().filter(is_new).map(|(_, m)| m.clone()).collect();
                     if !rest.is_empty() {
                         effects.push(Effect::Broadcast { messages: rest, to: Recipients::These(vec![*session]) });
                     }

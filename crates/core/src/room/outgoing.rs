@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 
 use super::Effect;
-use crate::{SessionId, StreamClock};
+use crate::{
+    SessionId, StreamClock,
+    invariants::{Invariant, check},
+};
 
 /// One append carries at most so many messages and, unless a single one is longer, so many bytes.
 const MAX_BATCH: usize = 1024;
@@ -29,6 +32,8 @@ pub(super) struct Outgoing {
     queue: VecDeque<Waiting>,
     under_way: Vec<Waiting>,
     attempts: u32,
+    /// What the clocks of the append under way must be above.
+    floor: StreamClock,
     size_bytes: usize,
 }
 
@@ -58,15 +63,18 @@ impl Outgoing {
     }
 
     /// The append under way, once more.
-    pub(super) fn again(&self, floor: StreamClock) -> Option<Effect> {
+    pub(super) fn again(&mut self, floor: StreamClock) -> Option<Effect> {
         if self.under_way.is_empty() {
             return None;
         }
+        self.floor = floor;
         Some(Effect::Append { messages: self.under_way.iter().map(|waiting| waiting.message.clone()).collect(), floor })
     }
 
-    /// The append under way is done. Returns what each session gets back of its budget.
-    pub(super) fn on_appended(&mut self) -> Vec<(SessionId, usize)> {
+    /// The append under way is done, up to `last`. Returns what each session gets back of its budget.
+    pub(super) fn on_appended(&mut self, last: StreamClock) -> Vec<(SessionId, usize)> {
+        // An entry below what the tail has brought would be taken for known, and reach nobody.
+        check(Invariant::InOrder, last > self.floor, || format!("an append above {} ended at {last}", self.floor));
         let mut credit: HashMap<SessionId, usize> = HashMap::new();
         for done in self.under_way.drain(..) {
             self.size_bytes -= done.cost_bytes;
@@ -74,6 +82,8 @@ impl Outgoing {
                 *credit.entry(session).or_default() += done.cost_bytes;
             }
         }
+        let is_even = !self.queue.is_empty() || self.size_bytes == 0;
+        check(Invariant::QueuesBounded, is_even, || format!("nothing waits, and {} bytes are counted", self.size_bytes));
         let mut credit: Vec<_> = credit.into_iter().collect();
         credit.sort_unstable();
         credit

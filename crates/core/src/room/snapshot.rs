@@ -24,7 +24,10 @@ const FOLD_BYTES: usize = 256 << 10;
 enum Slot {
     #[default]
     Absent,
-    Loading,
+    Loading {
+        /// Where the tail stood when the load began: whatever it brings holds everything up to here.
+        since: StreamClock,
+    },
     Ready {
         base: Bytes,
         upto: StreamClock,
@@ -57,30 +60,42 @@ impl Snapshots {
         &mut self.documents[variant as usize]
     }
 
-    /// Marks a document as loading. False if it is there or under way already.
-    pub(super) fn begin_load(&mut self, variant: Variant) -> bool {
+    /// Marks a document as loading, while the tail stands at `position`. False if it is there or under way already.
+    pub(super) fn begin_load(&mut self, variant: Variant, position: StreamClock) -> bool {
         let slot = &mut self.document(variant).slot;
         let absent = matches!(slot, Slot::Absent);
         if absent {
-            *slot = Slot::Loading;
+            *slot = Slot::Loading { since: position };
         }
         absent
     }
 
-    pub(super) fn on_loaded(&mut self, variant: Variant, loaded: Loaded) {
+    /// Takes a loaded document. The tail holds what came after `followed_from`, where the room began to follow the stream.
+    /// Where the load ends before that, what lies between is in neither: false, and the document is still absent.
+    pub(super) fn on_loaded(&mut self, variant: Variant, loaded: Loaded, followed_from: StreamClock) -> bool {
         match &mut self.known {
             Some(known) => known.insert_all(&loaded.ids),
             None => self.known = Some(loaded.ids),
         }
-        self.document(variant).slot = Slot::Ready { base: loaded.base, upto: loaded.clock };
-        self.trim();
+        let slot = &mut self.document(variant).slot;
+        let since = if let Slot::Loading { since } = slot { *since } else { StreamClock::ZERO };
+        // The clock may be lower than what the load holds: a line that is no update may have left the stream for good.
+        let upto = loaded.clock.max(since);
+        let is_bridged = upto >= followed_from;
+        *slot = if is_bridged { Slot::Ready { base: loaded.base, upto } } else { Slot::Absent };
+        if is_bridged {
+            self.trim();
+        }
+        is_bridged
     }
 
-    pub(super) fn on_load_failed(&mut self, variant: Variant) {
+    /// Returns those who waited.
+    pub(super) fn on_load_failed(&mut self, variant: Variant) -> Vec<SessionId> {
         let document = self.document(variant);
         document.slot = Slot::Absent;
-        document.waiting.clear();
+        let waiting = std::mem::take(&mut document.waiting);
         self.trim();
+        waiting.into_iter().map(|(session, _)| session).collect()
     }
 
     /// A new update of the stream, with what it holds unless it is too long to be looked into here.
@@ -203,7 +218,7 @@ impl Snapshots {
     pub(super) fn upto(&self, variant: Variant) -> Option<StreamClock> {
         match self.documents[variant as usize].slot {
             Slot::Ready { upto, .. } => Some(upto),
-            Slot::Absent | Slot::Loading => None,
+            Slot::Absent | Slot::Loading { .. } => None,
         }
     }
 
@@ -214,31 +229,33 @@ impl Snapshots {
 
     /// Is a load or a fold under way?
     pub(super) fn is_busy(&self) -> bool {
-        self.documents.iter().any(|document| matches!(document.slot, Slot::Loading) || document.folding.is_some())
+        self.documents.iter().any(|document| matches!(document.slot, Slot::Loading { .. }) || document.folding.is_some())
     }
 
-    /// Lets go of everything that nobody waits for.
-    pub(super) fn evict(&mut self) {
+    /// Lets go of everything that nobody waits for. False if there was nothing to let go of.
+    pub(super) fn evict(&mut self) -> bool {
+        let before = self.size_bytes();
         for document in &mut self.documents {
             if document.folding.is_none() && document.waiting.is_empty() && matches!(document.slot, Slot::Ready { .. }) {
                 document.slot = Slot::Absent;
             }
         }
         self.trim();
+        self.size_bytes() != before
     }
 
     /// Bytes of document in memory.
     pub(super) fn size_bytes(&self) -> usize {
         let bases = self.documents.iter().map(|document| match &document.slot {
             Slot::Ready { base, .. } => base.len(),
-            Slot::Absent | Slot::Loading => 0,
+            Slot::Absent | Slot::Loading { .. } => 0,
         });
         bases.sum::<usize>() + self.tail_bytes + self.known.as_ref().map_or(0, ContentIds::size_bytes)
     }
 
     /// Drops the part of the tail that every base holds, and all of it when no document is there.
     fn trim(&mut self) {
-        let loading = self.documents.iter().any(|document| matches!(document.slot, Slot::Loading));
+        let loading = self.documents.iter().any(|document| matches!(document.slot, Slot::Loading { .. }));
         let bases = Variant::ALL.into_iter().filter_map(|variant| self.upto(variant)).min();
         match bases {
             // A load under way may end before any line that has come since it began.

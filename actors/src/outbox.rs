@@ -43,6 +43,7 @@ struct Inner {
     live_bytes: usize,
     answer_pieces: usize,
     answered: bool,
+    spoken: bool,
     closing: Option<Close>,
     corked: bool,
     credit_bytes: usize,
@@ -65,6 +66,8 @@ pub struct Notice {
     pub corked: bool,
     /// It is to end, once what waits is sent.
     pub closing: Option<Close>,
+    /// A message was put in since the last notice.
+    pub spoken: bool,
     /// An answer to a sync has left the queue since the last notice.
     pub answered: bool,
 }
@@ -163,6 +166,7 @@ impl Outbox {
             credit_bytes: std::mem::take(&mut inner.credit_bytes),
             corked: inner.corked,
             closing: inner.closing.clone(),
+            spoken: std::mem::take(&mut inner.spoken),
             answered: std::mem::take(&mut inner.answered),
         }
     }
@@ -199,6 +203,7 @@ impl Outbox {
 
 impl Inner {
     fn add(&mut self, kind: Kind, frames: &Frames) {
+        self.spoken |= frames.speaks();
         let last = frames.pieces().len().saturating_sub(1);
         let pieces = frames.pieces().iter().enumerate();
         self.queue.extend(pieces.map(|(at, bytes)| Piece { bytes: bytes.clone(), kind, ends: at == last }));

@@ -66,7 +66,9 @@ pub struct Session<T: Transport> {
     /// A long update is being looked through in the pool: nothing else is read meanwhile, so that order is kept.
     busy: bool,
     stage: Stage,
-    sent_ms: u64,
+    spoke_ms: u64,
+    /// The timer has run out: what is due is decided after the next read, which may bring what it waits for.
+    is_time: bool,
     stalled_since_ms: Option<u64>,
     _place: Place,
 }
@@ -91,7 +93,8 @@ impl<T: Transport> Session<T> {
             acts: Vec::new(),
             busy: false,
             stage: Stage::Open,
-            sent_ms: now_ms,
+            spoke_ms: now_ms,
+            is_time: false,
             stalled_since_ms: None,
             _place: place,
         };
@@ -116,7 +119,10 @@ impl<T: Transport> Session<T> {
         };
         ctx.wait(join.into_actor(self).map(|joined, session, ctx| {
             match joined {
-                Ok(room) => session.room = Some(room),
+                Ok(room) => {
+                    session.core.on_opened(session.node.uptime_ms());
+                    session.room = Some(room);
+                }
                 Err(close) => session.outbox.close(close),
             }
             ctx.spawn(Pump);
@@ -127,7 +133,7 @@ impl<T: Transport> Session<T> {
     fn arm(&self, ctx: &mut Context<Self>) {
         let now_ms = self.node.uptime_ms();
         let wait_ms = match self.stage {
-            Stage::Open => self.core.next_time_ms(now_ms, self.sent_ms, &self.node.session_limits),
+            Stage::Open => self.core.next_time_ms(now_ms, self.spoke_ms, &self.node.session_limits),
             Stage::Draining { until_ms, .. } | Stage::Lingering { until_ms } => until_ms.saturating_sub(now_ms).max(10),
         };
         ctx.run_later(Duration::from_millis(wait_ms), Self::on_time);
@@ -137,19 +143,8 @@ impl<T: Transport> Session<T> {
         let now_ms = self.node.uptime_ms();
         match self.stage {
             Stage::Open => {
-                match self.core.on_time(now_ms, self.sent_ms, self.stalled_since_ms, &self.node.session_limits) {
-                    Due::Nothing => {}
-                    Due::SyncAll => self.on_sync(Bytes::from_static(&[0])),
-                    Due::KeepAlive => {
-                        // Once per period, whether or not the client takes it.
-                        self.sent_ms = now_ms;
-                        if self.outbox.push(&Frames::keepalive()).is_err() {
-                            self.outbox.close(Close::TOO_SLOW);
-                        }
-                    }
-                    Due::Close(close) => self.outbox.close(close),
-                }
-                self.hand_over();
+                self.is_time = true;
+                self.outbox.wake();
             }
             Stage::Draining { until_ms, .. } | Stage::Lingering { until_ms } if now_ms >= until_ms => {
                 self.transport.abort();
@@ -159,6 +154,23 @@ impl<T: Transport> Session<T> {
             Stage::Draining { .. } | Stage::Lingering { .. } => {}
         }
         self.arm(ctx);
+    }
+
+    /// Does what the passing of time asks for.
+    fn on_due(&mut self) {
+        let now_ms = self.node.uptime_ms();
+        match self.core.on_time(now_ms, self.spoke_ms, self.stalled_since_ms, &self.node.session_limits) {
+            Due::Nothing => {}
+            Due::SyncAll => self.on_sync(Bytes::from_static(&[0])),
+            Due::KeepAlive => {
+                // Once per period, whether or not the client takes it.
+                self.spoke_ms = now_ms;
+                if self.outbox.push(&Frames::keepalive()).is_err() {
+                    self.outbox.close(Close::TOO_SLOW);
+                }
+            }
+            Due::Close(close) => self.outbox.close(close),
+        }
     }
 
     /// Asks the room for what the client lacks, unless an answer is under way.

@@ -65,6 +65,9 @@ impl<T: Transport> Session<T> {
         self.flush(cx)?;
         let notice = self.outbox.notice();
         self.core.on_credit(notice.credit_bytes);
+        if notice.spoken {
+            self.spoke_ms = self.node.uptime_ms();
+        }
         if notice.answered
             && let Some(state_vector) = self.core.on_answered()
         {
@@ -76,6 +79,9 @@ impl<T: Transport> Session<T> {
         if let Stage::Open = self.stage {
             let read = self.read(notice.corked, ctx, cx);
             // Also when the connection is over: what was read before its end is still the client's word.
+            if std::mem::take(&mut self.is_time) && read.is_ok() {
+                self.on_due();
+            }
             self.hand_over();
             read?;
             // A refused message closes; so does a close frame of the client.
@@ -102,7 +108,6 @@ impl<T: Transport> Session<T> {
             match self.transport.poll_write(cx, &pieces[..filled]) {
                 Poll::Ready(Ok(sent)) if sent > 0 => {
                     advance(&mut self.sending, sent);
-                    self.sent_ms = self.node.uptime_ms();
                     self.stalled_since_ms = None;
                 }
                 Poll::Ready(_) => return Err(Over),

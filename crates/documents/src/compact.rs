@@ -158,7 +158,16 @@ fn new_assets(room: &RoomId, content: &RoomContent, limits: &content::Limits) ->
         clock: content.clock(),
         what: format!("cannot be merged with what is stored: {what}"),
     };
-    let gc = Bytes::from(yhub_content::gc_merge(&gc_docs).map_err(cannot)?);
+    let gc = match yhub_content::gc_merge(&gc_docs) {
+        Ok(gc) => Bytes::from(gc),
+        // Made to be costly, or edited at one place by very many at once: right all the same with its deleted content, and
+        // the next compaction tries again.
+        Err(UpdateError::TooManySteps { .. }) => {
+            log::warn!(room:% = room; "the deleted content of room {room} stays in its document: removing it takes too long");
+            merge_shared(&gc_docs).map_err(cannot)?
+        }
+        Err(error) => return Err(cannot(error)),
+    };
     let nongc = merge_shared(&nongc_docs).map_err(cannot)?;
     let contentmap = Bytes::from(ContentMap::union(&maps).to_bytes());
     let contentids = Bytes::from(known.to_bytes());

@@ -5,7 +5,7 @@ pub mod http;
 mod wiring;
 mod ws;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_http::HttpService;
 use actix_service::{ServiceFactoryExt, fn_service, map_config};
@@ -13,6 +13,8 @@ use actix_web::{App, dev::AppConfig};
 use anyhow::Context;
 use tokio::sync::Mutex;
 use yhub_actors::{Census, Count, Shutdown};
+use yhub_core::SystemClock;
+use yhub_store::{DocStore, StreamLog};
 
 pub use config::Config;
 pub use ws::{on_connect, scope};
@@ -41,6 +43,19 @@ impl Backend {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         config.validate()?;
         Ok(Self { running: wiring::start(config).await?, shutdown: config.server.shutdown_ms.duration() })
+    }
+
+    /// The stores that [`Self::start`] would open.
+    #[doc(hidden)]
+    pub fn open_stores(config: &Config) -> anyhow::Result<(Arc<dyn StreamLog>, Arc<dyn DocStore>)> {
+        wiring::open_embedded(config, Arc::new(SystemClock))
+    }
+
+    /// [`Self::start`] on stores that the caller has opened: for tests that wrap them to count calls or make them fail.
+    #[doc(hidden)]
+    pub async fn start_with(config: &Config, log: Arc<dyn StreamLog>, store: Arc<dyn DocStore>) -> anyhow::Result<Self> {
+        config.validate()?;
+        Ok(Self { running: wiring::start_with(config, log, store)?, shutdown: config.server.shutdown_ms.duration() })
     }
 
     pub(crate) fn door(&self) -> &Door {
@@ -127,13 +142,21 @@ impl Hub {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         config.validate()?;
         // Before the stores: an address that is taken is the most usual reason to fail.
-        let listen = config.server.listen;
-        let socket = std::net::TcpListener::bind(listen)
-            .with_context(|| format!("cannot listen on {listen}; choose another `server.listen` or end what listens there"))?;
-        let addr = socket.local_addr().context("the socket has no address")?;
+        let socket = bind(&config)?;
         let backend = Backend::start(&config).await?;
+        Self::listen(&config, socket, backend)
+    }
+
+    /// [`Self::start`] on a backend that runs already: for tests that give it stores of their own.
+    #[doc(hidden)]
+    pub async fn start_over(config: Config, backend: Backend) -> anyhow::Result<Self> {
+        Self::listen(&config, bind(&config)?, backend)
+    }
+
+    fn listen(config: &Config, socket: std::net::TcpListener, backend: Backend) -> anyhow::Result<Self> {
+        let addr = socket.local_addr().context("the socket has no address")?;
         let readiness = backend.readiness();
-        let server = serve(&config, socket, backend.door().clone(), readiness.clone())?;
+        let server = serve(config, socket, backend.door().clone(), readiness.clone())?;
         let handle = server.handle();
         Ok(Self { backend, addr, readiness, handle, server: Mutex::new(actix_rt::spawn(server)) })
     }
@@ -173,6 +196,12 @@ impl Hub {
         self.handle.stop(false).await;
         stopped
     }
+}
+
+fn bind(config: &Config) -> anyhow::Result<std::net::TcpListener> {
+    let listen = config.server.listen;
+    std::net::TcpListener::bind(listen)
+        .with_context(|| format!("cannot listen on {listen}; choose another `server.listen` or end what listens there"))
 }
 
 /// The server: WebSocket upgrades leave the HTTP dispatcher with their TCP stream, everything else goes to the `App`.

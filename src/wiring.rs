@@ -47,9 +47,16 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     start_on(config, time, log, store)
 }
 
-fn open_embedded(config: &Config, time: Arc<dyn TimeSource>) -> anyhow::Result<(Arc<dyn StreamLog>, Arc<dyn DocStore>)> {
+/// Starts the actors on stores that the caller has opened.
+pub(crate) fn start_with(config: &Config, log: Arc<dyn StreamLog>, store: Arc<dyn DocStore>) -> anyhow::Result<Running> {
+    start_on(config, Arc::new(SystemClock), log, store)
+}
+
+pub(crate) fn open_embedded(
+    config: &Config,
+    time: Arc<dyn TimeSource>,
+) -> anyhow::Result<(Arc<dyn StreamLog>, Arc<dyn DocStore>)> {
     let dir = &config.data_dir;
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot create the data directory {}", dir.display()))?;
     let mut options = EmbeddedLogOptions::new(dir);
     options.durability = match config.embedded.durability {
         config::Durability::PowerLoss => Durability::PowerLoss,

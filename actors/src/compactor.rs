@@ -56,6 +56,7 @@ impl Compactor {
         if self.stopping || self.claiming || free == 0 {
             return;
         }
+        fail::fail_point!("compactor::claim", |_| ());
         self.claiming = true;
         let (log, worker) = (self.node.documents.log().clone(), self.worker.clone());
         let (debounce, lease) = (settings.task_debounce, settings.lease);

@@ -136,6 +136,7 @@ impl Actor for StreamReader {
 
 impl StreamHandler<Result<TailEvent, StreamLogError>> for StreamReader {
     fn handle(&mut self, event: Result<TailEvent, StreamLogError>, ctx: &mut Self::Context) {
+        fail::fail_point!("stream_reader::event", |_| ());
         match event {
             Ok(TailEvent::Entries { room, entries }) => {
                 self.backoff = FIRST_BACKOFF;

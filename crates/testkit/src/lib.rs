@@ -1,3 +1,19 @@
-//! For tests only: a running hub, raw clients, golden vectors.
+//! For tests only: raw clients, the hub's binary as a process, updates written by hand, an oracle, golden vectors.
+//!
+//! Everything here panics on what it did not expect: for a test that is the failure it should be. Whatever waits has a
+//! deadline and says what it waited for.
 
+pub mod client;
+pub mod oracle;
+pub mod process;
+pub mod random;
+pub mod updates;
 pub mod vectors;
+pub mod wait;
+
+pub use client::{Closed, Connect, Refused, TestClient};
+pub use oracle::Oracle;
+pub use process::{HubProcess, Launch};
+pub use random::Random;
+pub use updates::TextWriter;
+pub use wait::{DEADLINE, until, within};

@@ -1,0 +1,36 @@
+//! Waiting with a deadline.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long anything may take unless a test says otherwise. Long, because machines that build and test at once are slow.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+const POLL: Duration = Duration::from_millis(10);
+
+/// What `future` gives.
+///
+/// # Panics
+/// If that takes longer than [`DEADLINE`].
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {DEADLINE:?} for: {what}"),
+    }
+}
+
+/// Looks again and again until `look` sees something.
+///
+/// # Panics
+/// If that takes longer than [`DEADLINE`].
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} for: {what}");
+        sleep(POLL).await;
+    }
+}

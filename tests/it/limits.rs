@@ -1,0 +1,326 @@
+//! What one client may cost: refused before it is buffered, closed when it stands still, and nobody else notices.
+
+use std::{sync::Arc, time::Duration};
+
+use yhub::config::Millis;
+use yhub_encoding::sync::{self, Message};
+use yhub_store::faults::{Fault, LogMethod};
+use yhub_testkit::{
+    HubProcess, Oracle, TestClient, TextWriter,
+    client::{awareness_message, frame},
+    until,
+};
+
+use crate::support::{TestHub, Transport, binary, path};
+
+on_both!(
+    what_cannot_be_read_closes_for_good_and_disturbs_nobody,
+    a_message_over_the_limit_is_refused,
+    presence_over_its_limits_is_refused_or_ignored,
+    a_reader_that_stands_still_is_closed,
+    a_writer_waits_while_the_stream_does,
+    connections_beyond_the_limit_are_refused,
+    pages_of_other_origins_stay_outside,
+);
+
+const MIB: u64 = 1 << 20;
+
+async fn what_cannot_be_read_closes_for_good_and_disturbs_nobody(transport: Transport) {
+    let hub = TestHub::start(transport).await;
+    let mut writer = TextWriter::new(7);
+    let mut healthy = hub.client("malformed").await;
+    healthy.sync().await;
+    let cases: [(&str, &[u8]); 12] = [
+        ("nothing", &[]),
+        ("half a message", &[0]),
+        ("a state vector that claims a billion entries", &[0x00, 0x00, 0x05, 0x80, 0x94, 0xeb, 0xdc, 0x03]),
+        ("a state vector that ends early", &[0, 0, 2, 1, 7]),
+        ("a length beyond the message", &[0, 2, 100, 1, 1]),
+        ("an update that claims a billion clients", &[0, 2, 5, 0x80, 0x94, 0xeb, 0xdc, 0x03]),
+        ("an update that claims a billion structs", &[0, 1, 7, 1, 0x80, 0x94, 0xeb, 0xdc, 0x03, 7]),
+        ("an update with bytes behind it", &[0, 2, 6, 0, 0, 1, 2, 3, 4]),
+        ("a struct of an unknown kind", &[0, 2, 8, 1, 1, 7, 0, 30, 1, 1, 116]),
+        ("a delete set that ends early", &[0, 2, 4, 0, 1, 7, 1]),
+        ("awareness that is no json", &[1, 5, 1, 7, 1, 1, b'{']),
+        ("awareness that ends early", &[1, 1, 5]),
+    ];
+    for (what, message) in cases {
+        let mut client = hub.client("malformed").await;
+        client.sync().await;
+        client.send(message).await;
+        let closed = client.closed().await;
+        assert_eq!(closed.code, Some(4400), "{what}: {}", closed.reason);
+        assert!(closed.reason.starts_with("malformed message: ") && closed.reason.len() > 22, "{what}: {}", closed.reason);
+        let update = writer.append("x");
+        healthy.send_update(&update).await;
+        healthy.shown(&update).await;
+    }
+    for (what, bytes) in [
+        ("an unmasked frame", &[0x82, 1, 0][..]),
+        ("text", &[0x81, 0x80, 0, 0, 0, 0]),
+        ("bits that mean nothing", &[0xf2, 0x80, 0, 0, 0, 0]),
+    ] {
+        let mut client = hub.client("malformed").await;
+        client.send_raw(bytes).await.unwrap();
+        assert_eq!(client.closed().await.code, Some(4400), "{what}");
+    }
+    assert_eq!(hub.stream_updates("malformed").await.len(), 12, "nothing but the healthy one's updates is in the stream");
+}
+
+async fn a_message_over_the_limit_is_refused(transport: Transport) {
+    let hub = TestHub::with(transport, |config| config.server.max_message_bytes = 10_000).await;
+    let mut writer = TextWriter::new(7);
+    let mut client = hub.client("large").await;
+    client.sync().await;
+    let fits = writer.append(&"x".repeat(9_900));
+    client.send_update(&fits).await;
+    client.shown(&fits).await;
+    client.send_update(&writer.append(&"y".repeat(10_000))).await;
+    assert_eq!(client.closed().await.code, Some(4413));
+
+    // In pieces it is as long as in one.
+    let mut client = hub.client("large").await;
+    let mut piece = frame(&vec![0; 6_000]);
+    piece[0] &= 0x7f;
+    client.send_raw(&piece).await.unwrap();
+    piece[0] &= 0xf0;
+    client.send_raw(&piece).await.unwrap();
+    assert_eq!(client.closed().await.code, Some(4413));
+    assert_eq!(Oracle::of([hub.client("large").await.sync().await]).text().len(), 9_900);
+}
+
+async fn presence_over_its_limits_is_refused_or_ignored(transport: Transport) {
+    let change = |config: &mut yhub::Config| {
+        config.limits.max_awareness_bytes = 1_000;
+        config.limits.max_awareness_clients = 3;
+    };
+    let hub = TestHub::with(transport, change).await;
+    let mut watcher = hub.client("presence").await;
+    watcher.sync().await;
+    let mut client = hub.client("presence").await;
+    let many: Vec<_> = (1..=10).map(|id| (id, 1, "{}")).collect();
+    client.send_awareness(&many).await;
+    let seen: Vec<_> = watcher.awareness().await.into_iter().map(|(id, ..)| id).collect();
+    assert_eq!(seen, [1, 2, 3], "one session speaks for so many");
+    client.send_awareness(&[(1, 2, &format!("{:?}", "x".repeat(1_000)))]).await;
+    assert_eq!(client.closed().await.code, Some(4413));
+    watcher.presence(1, "null").await;
+}
+
+async fn a_reader_that_stands_still_is_closed(transport: Transport) {
+    let change = |config: &mut yhub::Config| {
+        config.server.outbox_bytes = 256 << 10;
+        config.server.stall_timeout_ms = Millis::new(2_000);
+    };
+    let hub = TestHub::with(transport, change).await;
+    let mut writer = TextWriter::new(1);
+    let mut healthy = hub.client("stalled").await;
+    healthy.sync().await;
+    let mut stalled = Vec::new();
+    for id in 100..105 {
+        let mut client = hub.connect("stalled").small_buffer().open().await.unwrap();
+        client.sync().await;
+        client.send_awareness(&[(id, 1, "{}")]).await;
+        healthy.presence(id, "{}").await;
+        stalled.push((id, client));
+    }
+    // The kernel takes some megabytes for each, whatever it was asked for.
+    let mut flowing = hub.client("stalled").await;
+    flowing.sync().await;
+    let mut gone = 0;
+    let mut sent = 0;
+    while gone < 4 {
+        let update = writer.append(&"x".repeat(64 << 10));
+        healthy.send_update(&update).await;
+        sent += update.len() as u64;
+        assert!(sent < 400 * MIB, "{gone} of 5 were closed after {sent} bytes");
+        gone += settle(&mut healthy, &update).await;
+    }
+    flowing_catches_up(&mut flowing, writer.clock()).await;
+    // Who reads again at once is told why, behind what was under way.
+    let mut told = 0;
+    for (id, client) in &mut stalled {
+        let closed = client.closed().await;
+        assert!(matches!(closed.code, Some(1013) | None), "{id}: {closed:?}");
+        told += usize::from(closed.code == Some(1013));
+    }
+    assert!(told > 0, "nobody was told why");
+    drop(stalled);
+    until("the sessions to end", async || (hub.backend().open_sessions() == 2).then_some(())).await;
+
+    // Who does not read again ends all the same: the hub waits for nobody.
+    let mut never = hub.connect("stalled").small_buffer().open().await.unwrap();
+    never.sync_from(&yhub_testkit::updates::state_vector(&[(1, writer.clock())])).await;
+    while hub.backend().open_sessions() == 3 {
+        let update = writer.append(&"x".repeat(64 << 10));
+        healthy.send_update(&update).await;
+        settle(&mut healthy, &update).await;
+        flowing.shown(&update).await;
+        sent += update.len() as u64;
+        assert!(sent < 400 * MIB, "the last one is still there after {sent} bytes");
+    }
+    drop(never);
+}
+
+/// Reads until `update` is echoed: how many clients have gone meanwhile.
+async fn settle(client: &mut TestClient, update: &[u8]) -> usize {
+    let mut gone = 0;
+    let echoed = client.until("the echo", |message| match message {
+        Message::Awareness(_) => {
+            let entries = yhub_testkit::client::awareness_of(message)?;
+            gone += entries.iter().filter(|(_, _, state)| state == "null").count();
+            None
+        }
+        Message::Update(shown) if shown == update => Some(()),
+        _ => None,
+    });
+    echoed.await;
+    gone
+}
+
+/// A client that reads misses nothing.
+async fn flowing_catches_up(client: &mut TestClient, upto: u64) {
+    let mut seen = 0;
+    while seen < upto {
+        let update = client.update().await;
+        let ids = yhub_content::content_ids(&update).unwrap();
+        let span = ids.inserts.iter().next().expect("every update inserts").1[0];
+        assert_eq!(u64::from(span.clock()), seen, "in order and without a gap");
+        seen = u64::from(span.end());
+    }
+}
+
+async fn a_writer_waits_while_the_stream_does(transport: Transport) {
+    let hub = TestHub::with(transport, |config| config.server.inbound_bytes = 64 << 10).await;
+    let mut client = hub.client("backpressure").await;
+    client.sync().await;
+    hub.log_plan.on_every(LogMethod::Append, Fault::Hang);
+    let mut writer = TextWriter::new(7);
+    const UPDATES: usize = 2_000;
+    let updates: Vec<_> = (0..UPDATES).map(|_| writer.append(&"x".repeat(32 << 10))).collect();
+    let wire: Vec<u8> = updates.iter().flat_map(|update| frame(&sync::update(update)).to_vec()).collect();
+    let mut sent = client.push(&wire, Duration::from_secs(1)).await;
+    assert!(sent < wire.len() / 2, "{sent} of {} bytes were taken although nothing was stored", wire.len());
+    hub.log_plan.clear();
+    hub.log_plan.release();
+    let (mut seen, mut last) = (0, Vec::new());
+    while seen < UPDATES {
+        sent += client.push(&wire[sent..], Duration::from_millis(5)).await;
+        while let Some(message) = client.next_within(Duration::from_millis(5)).await {
+            if let Message::Update(update) = Message::decode(&message.unwrap()).unwrap() {
+                seen += 1;
+                last = update.to_vec();
+            }
+        }
+    }
+    assert_eq!(last, updates[UPDATES - 1], "all of them, the last one last");
+}
+
+async fn connections_beyond_the_limit_are_refused(transport: Transport) {
+    let hub = TestHub::with(transport, |config| config.server.max_connections = 3).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(hub.client("full").await);
+    }
+    let refused = hub.connect("full").open().await.err().expect("there is no place");
+    assert_eq!(refused.status, 503, "{}", refused.answer);
+    clients.pop();
+    until("a place to be free", async || (hub.backend().open_sessions() < 3).then_some(())).await;
+    hub.client("full").await.sync().await;
+}
+
+async fn pages_of_other_origins_stay_outside(transport: Transport) {
+    let hub = TestHub::with(transport, |config| config.server.allowed_origins = vec!["https://editor.example".into()]).await;
+    let own = format!("http://{}", hub.addr());
+    for (origin, status) in [("https://evil.example", 403), ("null", 403), (&own, 101), ("https://editor.example", 101)] {
+        let answer = hub.connect("origins").header("origin", origin).open().await;
+        assert_eq!(answer.err().map_or(101, |refused| refused.status), status, "{origin}");
+    }
+    for (path, status) in [("/api/ws/v1/acme", 404), ("/api/ws/v1/acme/a/b", 404), ("/api/ws/v1/acme/%zz", 400), ("/other", 404)]
+    {
+        let refused = yhub_testkit::Connect::to(hub.addr(), path).open().await.err().expect("it is no room");
+        assert_eq!(refused.status, status, "{path}: {}", refused.answer);
+    }
+}
+
+/// The most memory that a hub had while `work` was going on, beyond what it had before.
+async fn growth(hub: &HubProcess, work: impl Future<Output = ()>) -> u64 {
+    let before = hub.rss_bytes();
+    let mut most = before;
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            () = &mut work => return most.max(hub.rss_bytes()) - before,
+            () = tokio::time::sleep(Duration::from_millis(20)) => most = most.max(hub.rss_bytes()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_that_announces_a_tebibyte_costs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = binary(dir.path()).start();
+    TestClient::connect(hub.addr(), &path("warm")).await.sync().await;
+    let grown = growth(&hub, async {
+        let announce = [0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4];
+        let mebibyte = vec![0; MIB as usize];
+        for _ in 0..10 {
+            let mut client = TestClient::connect(hub.addr(), &path("tebibyte")).await;
+            client.send_raw(&announce).await.unwrap();
+            for _ in 0..20 {
+                // Sent on although it was refused.
+                if client.send_raw(&mebibyte).await.is_err() {
+                    break;
+                }
+            }
+            let closed = client.closed().await;
+            assert!(matches!(closed.code, Some(4413) | None), "{closed:?}");
+        }
+        // Without more behind it, the reason certainly arrives.
+        let mut client = TestClient::connect(hub.addr(), &path("tebibyte")).await;
+        client.send_raw(&announce).await.unwrap();
+        assert_eq!(client.closed().await.code, Some(4413));
+    })
+    .await;
+    assert!(grown < 16 * MIB, "{grown} bytes for frames that were only announced");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_stalled_readers_cost_little_and_their_sockets_end() {
+    const STALLED: usize = 20;
+    const FLOW: u64 = 200 * MIB;
+    let dir = tempfile::tempdir().unwrap();
+    let hub = binary(dir.path()).set("server.outbox_bytes", MIB).set("server.stall_timeout_ms", 5_000).start();
+    let mut ann = TestClient::connect(hub.addr(), &path("stalled")).await;
+    ann.sync().await;
+    let files_before = hub.open_files();
+    let mut stalled = Vec::new();
+    for _ in 0..STALLED {
+        let mut client = yhub_testkit::Connect::to(hub.addr(), &path("stalled")).small_buffer().open().await.unwrap();
+        client.sync().await;
+        stalled.push(client);
+    }
+    let state: Arc<str> = format!("{:?}", "x".repeat(500 << 10)).into();
+    let grown = growth(&hub, async {
+        // Presence is what flows without the document growing, so that what is measured is what waits for clients.
+        let (mut flown, mut clock) = (0, 0);
+        while flown < FLOW {
+            clock += 1;
+            ann.send(&awareness_message(&[(7, clock, &state)])).await;
+            assert_eq!(ann.presence(7, &state).await, clock);
+            flown += state.len() as u64;
+        }
+    })
+    .await;
+    println!("{STALLED} stalled readers, {} MiB of messages: the hub grew by {} MiB", FLOW / MIB, grown / MIB);
+    assert!(grown < 120 * MIB, "{grown} bytes for {STALLED} readers that may have {MIB} each");
+    until("the sockets of stalled readers to end", async || (hub.open_files() <= files_before).then_some(())).await;
+    for client in &mut stalled {
+        let closed = client.closed().await;
+        assert!(matches!(closed.code, Some(1013) | None), "{closed:?}");
+    }
+    // Who keeps up is not concerned.
+    let update = TextWriter::new(7).append("still here");
+    ann.send_update(&update).await;
+    ann.shown(&update).await;
+}

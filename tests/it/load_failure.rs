@@ -1,0 +1,106 @@
+//! A room that cannot be loaded refuses its joins: nothing is served in its place, and nothing is stored over it.
+
+use bytes::Bytes;
+use yhub_content as content;
+use yhub_core::StreamClock;
+use yhub_store::{
+    AssetSelection, StoreVersion, TaskEpoch,
+    faults::{DocMethod, Fault, LogMethod},
+};
+use yhub_testkit::{Oracle, TestClient, TextWriter, until};
+
+use crate::support::{TestHub, Transport, entries, room};
+
+on_both!(
+    a_row_that_cannot_be_read_refuses_every_join,
+    a_store_that_is_away_is_a_reason_to_try_again,
+    a_load_that_hangs_is_given_up
+);
+
+/// Joins, asks for everything, writes, and says who is there, all before it is refused: what it got until then.
+async fn refused(client: &mut TestClient, update: &[u8]) -> (Option<u16>, Vec<Bytes>) {
+    let mut got = Vec::new();
+    // The refusal may come first; then nobody takes these.
+    let _ = client.try_send(&yhub_encoding::sync::step1(&[0])).await;
+    let _ = client.try_send(&yhub_encoding::sync::update(update)).await;
+    loop {
+        match client.next().await {
+            Ok(message) => got.push(message),
+            Err(closed) => return (closed.code, got),
+        }
+    }
+}
+
+async fn a_row_that_cannot_be_read_refuses_every_join(transport: Transport) {
+    // No compaction: a failing one would be right, but is not what this is about.
+    let hub = TestHub::with(transport, |config| config.worker.task_debounce_ms = yhub::config::Millis::new(3_600_000)).await;
+    let garbage = Bytes::from_static(b"no any-encoded object");
+    let version = StoreVersion {
+        room: room("broken"),
+        clock: StreamClock::new(5, 0),
+        assets: [garbage.clone(), garbage.clone(), garbage.clone(), garbage],
+        is_reference: [false; 4],
+        replaces: Vec::new(),
+        epoch: TaskEpoch(1),
+    };
+    hub.store().store(version).await.unwrap();
+    let before = hub.store().read(&room("broken"), AssetSelection::ALL).await.unwrap();
+
+    for query in ["", "?gc=false", ""] {
+        let mut client = hub.client(&format!("broken{query}")).await;
+        let (code, got) = refused(&mut client, &TextWriter::new(7).append("lost?")).await;
+        assert_eq!(code, Some(1011), "gc or not: {query:?}");
+        assert_eq!(got, [] as [Bytes; 0], "nothing is served in place of the document");
+    }
+    let after = hub.store().read(&room("broken"), AssetSelection::ALL).await.unwrap();
+    assert_eq!(before, after, "the row is left as it is");
+    for entry in entries(hub.log().as_ref(), &room("broken")).await {
+        // An update that is taken although nobody could be shown it is not lost; but it must be the one that was sent.
+        let update = entry.message.expect("no fillers here");
+        assert!(update.windows(5).any(|window| window == b"lost?"), "something else was stored: {update:?}");
+    }
+    let mut other = hub.client("well").await;
+    assert_eq!(Oracle::of([other.sync().await]).text(), "");
+}
+
+async fn a_store_that_is_away_is_a_reason_to_try_again(transport: Transport) {
+    let hub = TestHub::start(transport).await;
+    let update = TextWriter::new(7).append("kept");
+    let mut client = hub.client("away").await;
+    client.sync().await;
+    client.send_update(&update).await;
+    client.shown(&update).await;
+    drop(client);
+    until("the room to leave memory", async || (hub.backend().census().await.unwrap().rooms == 0).then_some(())).await;
+
+    for away in ["document store", "stream log"] {
+        match away {
+            "stream log" => hub.log_plan.on_every(LogMethod::Read, Fault::FailBefore),
+            _ => hub.doc_plan.on_every(DocMethod::Read, Fault::FailBefore),
+        }
+        for _ in 0..3 {
+            let mut client = hub.client("away").await;
+            let (code, got) = refused(&mut client, &TextWriter::new(8).append("x")).await;
+            assert_eq!((code, got.len()), (Some(1013), 0), "without the {away}");
+        }
+        hub.doc_plan.clear();
+        hub.log_plan.clear();
+        let mut client = hub.client("away").await;
+        let text = Oracle::of([client.sync().await]).text();
+        assert!(text.contains("kept"), "after the {away} is back the document is {text:?}");
+    }
+}
+
+async fn a_load_that_hangs_is_given_up(transport: Transport) {
+    let hub = TestHub::with(transport, |config| config.room.load_timeout_ms = yhub::config::Millis::new(200)).await;
+    hub.doc_plan.on_nth(DocMethod::Read, 1, Fault::Hang);
+    let mut client = hub.client("hangs").await;
+    let (code, got) = refused(&mut client, &TextWriter::new(8).append("x")).await;
+    assert_eq!((code, got.len()), (Some(1013), 0));
+    let mut client = hub.client("hangs").await;
+    client.sync().await;
+    let limits = content::Limits::default();
+    for update in hub.stream_updates("hangs").await {
+        content::check_update(&update, &limits).unwrap();
+    }
+}

@@ -6,6 +6,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use actix::prelude::*;
@@ -27,6 +28,9 @@ use crate::{
 
 /// A fold over fewer bytes is done in place: handing it to the pool costs more.
 const FOLD_INLINE_BYTES: usize = 16 << 10;
+
+/// How often presence that nobody renews is looked for.
+const PRESENCE_TICK: Duration = Duration::from_secs(5);
 
 /// A session comes in. From its session.
 #[derive(Message)]
@@ -104,6 +108,8 @@ pub struct Room {
     /// Set when it ends: what who still comes is told.
     retiring: Option<Close>,
     idle_timer: Option<SpawnHandle>,
+    /// Runs while somebody's presence may have to die.
+    tick: Option<SpawnHandle>,
 }
 
 impl Room {
@@ -116,7 +122,7 @@ impl Room {
     ) -> Self {
         let core = RoomCore::new(node.room_limits.clone());
         let outboxes = HashMap::new();
-        Self { id, generation, core, outboxes, node, registry, reader, retiring: None, idle_timer: None }
+        Self { id, generation, core, outboxes, node, registry, reader, retiring: None, idle_timer: None, tick: None }
     }
 
     /// Does what the core wants, in its order; the only place with I/O.
@@ -158,6 +164,13 @@ impl Room {
                     log::warn!(room:% = self.id; "stream of {}, entry {clock}: {what}; the room goes on without it", self.id);
                 }
             }
+        }
+        if self.core.has_presence() && self.tick.is_none() {
+            self.tick = Some(ctx.run_later(PRESENCE_TICK, |room, ctx| {
+                room.tick = None;
+                let effects = room.core.on_tick(room.node.time.now_ms());
+                room.carry_out(effects, ctx);
+            }));
         }
         self.rest_if_empty(ctx);
     }
@@ -333,9 +346,10 @@ impl Handler<Join> for Room {
             join.outbox.close(close.clone());
             return;
         }
+        join.outbox.cork(self.core.is_corked());
         self.outboxes.insert(join.session, join.outbox);
-        self.core.on_tick(self.node.time.now_ms());
-        let effects = self.core.on_join(join.session, join.variant);
+        let mut effects = self.core.on_tick(self.node.time.now_ms());
+        effects.extend(self.core.on_join(join.session, join.variant));
         self.carry_out(effects, ctx);
     }
 }

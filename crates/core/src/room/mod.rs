@@ -8,6 +8,8 @@ mod effect;
 mod laws;
 mod outgoing;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 
@@ -164,6 +166,9 @@ impl RoomCore {
 
     /// A session wants to know who is there.
     pub fn on_query_awareness(&self, session: SessionId) -> Vec<Effect> {
+        if !self.members.contains_key(&session) {
+            return Vec::new();
+        }
         let message = ServerMessage::Awareness(encode_presence(&self.awareness.snapshot()));
         vec![Effect::Broadcast { messages: vec![message], to: Recipients::These(vec![session]) }]
     }
@@ -172,13 +177,30 @@ impl RoomCore {
     pub fn on_flush_awareness(&mut self, now_ms: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.awareness_armed = false;
+        // Also where the clock was set back meanwhile: it would be waited for until it is as late again.
+        self.awareness_flushed_ms = 0;
         self.flush_awareness(now_ms, &mut effects);
         effects
     }
 
-    /// Time passes: presence that nobody renews dies.
-    pub fn on_tick(&mut self, now_ms: u64) {
-        self.awareness.expire(now_ms);
+    /// Time passes: presence that nobody renews dies, and who is here is told. To be called now and then while
+    /// [`Self::has_presence`].
+    pub fn on_tick(&mut self, now_ms: u64) -> Vec<Effect> {
+        let dropped = self.awareness.expire(now_ms);
+        if dropped.is_empty() {
+            return Vec::new();
+        }
+        let to = if self.partial == 0 {
+            Recipients::Everyone
+        } else {
+            Recipients::These(self.members.iter().filter(|(_, m)| m.since.is_some()).map(|(session, _)| *session).collect())
+        };
+        vec![Effect::Broadcast { messages: vec![ServerMessage::Awareness(encode_presence(&dropped))], to }]
+    }
+
+    /// Is presence known that may die with time?
+    pub fn has_presence(&self) -> bool {
+        self.awareness.knows_anybody()
     }
 
     /// The stream took what [`Effect::Append`] asked for, up to `last`.
@@ -332,6 +354,11 @@ impl RoomCore {
     /// Where the tail stands; `None` before the first load.
     pub fn position(&self) -> Option<StreamClock> {
         self.position
+    }
+
+    /// Are sockets not to be read for now? Who joins is told by this, the others by [`Effect::Cork`].
+    pub fn is_corked(&self) -> bool {
+        self.corked
     }
 
     /// How many sessions are here.

@@ -3,7 +3,7 @@
 //! One computation serves everybody who waits: syncs that come while one is under way are answered together by the
 //! next. Nothing here looks into a document; that is done by whoever carries out [`FoldJob`].
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use yhub_content::ContentIds;
@@ -19,6 +19,8 @@ const EMPTY_STATE_VECTOR: &[u8] = &[0];
 const FOLD_UPDATES: usize = 4096;
 /// … or so many bytes and as much as the base.
 const FOLD_BYTES: usize = 256 << 10;
+/// So many different state vectors are answered by one fold, which has a deadline; the others by the next.
+const ANSWERS_PER_FOLD: usize = 64;
 
 #[derive(Default)]
 enum Slot {
@@ -162,14 +164,18 @@ impl Snapshots {
             self.known_is_behind = wants_ids;
             return None;
         };
-        let mut state_vectors: Vec<Bytes> = Vec::new();
-        let mut folding = Vec::new();
-        for (session, state_vector) in document.waiting.drain(..) {
-            let at = state_vectors.iter().position(|other| *other == state_vector).unwrap_or_else(|| {
+        let mut places: HashMap<Bytes, usize> = HashMap::new();
+        let (mut state_vectors, mut folding) = (Vec::new(), Vec::new());
+        for (session, state_vector) in std::mem::take(&mut document.waiting) {
+            if let Some(at) = places.get(&state_vector) {
+                folding.push((session, *at));
+            } else if state_vectors.len() < ANSWERS_PER_FOLD {
+                folding.push((session, state_vectors.len()));
+                places.insert(state_vector.clone(), state_vectors.len());
                 state_vectors.push(state_vector);
-                state_vectors.len() - 1
-            });
-            folding.push((session, at));
+            } else {
+                document.waiting.push((session, state_vector));
+            }
         }
         document.folding = Some(folding);
         let tail: Vec<_> = self.tail.iter().filter(|(clock, _)| clock > upto).cloned().collect();

@@ -51,6 +51,8 @@ struct Owner {
 pub struct AwarenessBoard {
     known: HashMap<u64, Known>,
     owners: HashMap<u64, Owner>,
+    /// The same by session, so that nobody's coming and going costs a walk over everybody.
+    clients: HashMap<SessionId, Vec<u64>>,
     // Ordered, so that what goes out does not depend on hashing.
     pending: BTreeMap<u64, Presence>,
     clients_per_session: usize,
@@ -59,7 +61,13 @@ pub struct AwarenessBoard {
 impl AwarenessBoard {
     /// Nobody is there. A session may speak for at most `clients_per_session` clients.
     pub fn new(clients_per_session: usize) -> Self {
-        Self { known: HashMap::new(), owners: HashMap::new(), pending: BTreeMap::new(), clients_per_session }
+        Self {
+            known: HashMap::new(),
+            owners: HashMap::new(),
+            clients: HashMap::new(),
+            pending: BTreeMap::new(),
+            clients_per_session,
+        }
     }
 
     /// Takes what a session says. What it may say waits in [`Self::take_pending`]. Returns what the session must be told
@@ -84,9 +92,10 @@ impl AwarenessBoard {
                         }
                         continue;
                     }
-                    if self.owners.values().filter(|owner| owner.session == session).count() >= self.clients_per_session {
+                    if self.clients.get(&session).map_or(0, Vec::len) >= self.clients_per_session {
                         continue;
                     }
+                    self.clients.entry(session).or_default().push(client);
                     self.owners.insert(client, Owner { session, said: entry.clock });
                 }
             }
@@ -106,8 +115,8 @@ impl AwarenessBoard {
 
     /// A session ended: every client it spoke for leaves.
     pub fn on_leave(&mut self, session: SessionId) {
-        let gone: Vec<_> = self.owners.extract_if(|_, owner| owner.session == session).collect();
-        for (client, owner) in gone {
+        for client in self.clients.remove(&session).unwrap_or_default() {
+            let Some(owner) = self.owners.remove(&client) else { continue };
             let known = self.newest(client).map_or(0, |known| known.clock);
             // Above what is still on its way to the stream too: it arrives there first, and would stay (I-8). A client at the
             // very last clock goes by an entry with that clock.
@@ -143,18 +152,28 @@ impl AwarenessBoard {
         all
     }
 
-    /// Drops states that nobody renewed for [`AWARENESS_TIMEOUT`], and forgets who left long ago.
-    pub fn expire(&mut self, now_ms: u64) {
-        for known in self.known.values_mut() {
+    /// Drops states that nobody renewed for [`AWARENESS_TIMEOUT`], and forgets who left long ago. Returns the dropped, as
+    /// clients are to be told.
+    pub fn expire(&mut self, now_ms: u64) -> Vec<(u64, Presence)> {
+        let mut dropped = Vec::new();
+        for (client, known) in &mut self.known {
             let age = now_ms.saturating_sub(known.seen_ms);
             if known.presence.state.is_some() && age > AWARENESS_TIMEOUT.as_millis() as u64 {
                 known.presence.state = None;
                 known.seen_ms = now_ms;
+                dropped.push((*client, known.presence.clone()));
             }
         }
         self.known.retain(|_, known| {
             known.presence.state.is_some() || now_ms.saturating_sub(known.seen_ms) <= DEPARTED_MEMORY.as_millis() as u64
         });
+        dropped.sort_unstable_by_key(|(client, _)| *client);
+        dropped
+    }
+
+    /// Is anybody known, who may have to be dropped or forgotten?
+    pub fn knows_anybody(&self) -> bool {
+        !self.known.is_empty()
     }
 
     /// Is nothing known, bound or waiting?
@@ -164,7 +183,7 @@ impl AwarenessBoard {
 
     /// The sessions that speak for somebody; for checks.
     pub fn speakers(&self) -> HashSet<SessionId> {
-        self.owners.values().map(|owner| owner.session).collect()
+        self.clients.keys().copied().collect()
     }
 }
 
@@ -284,9 +303,9 @@ mod tests {
     fn states_that_nobody_renews_die() {
         let mut board = AwarenessBoard::new(8);
         board.on_stream([(7, here(3))], 1_000);
-        board.expire(31_000);
+        assert_eq!(board.expire(31_000), []);
         assert_eq!(board.snapshot(), [(7, here(3))]);
-        board.expire(31_001);
+        assert_eq!(board.expire(31_001), [(7, gone(3))]);
         assert_eq!(board.snapshot(), [(7, gone(3))]);
         board.expire(31_001 + 120_001);
         assert!(board.is_empty());

@@ -72,6 +72,8 @@ pub(super) struct World {
     tail: Option<usize>,
     loads: [Option<usize>; 2],
     folds: [Option<FoldJob>; 2],
+    /// Up to where each document in memory reaches.
+    pub(super) reached: [StreamClock; 2],
     append: Option<Append>,
     retry: bool,
     flush: bool,
@@ -129,6 +131,7 @@ impl World {
             tail: None,
             loads: [None; 2],
             folds: [None, None],
+            reached: [StreamClock::ZERO; 2],
             append: None,
             retry: false,
             flush: false,
@@ -226,12 +229,12 @@ impl World {
 
     /// Another node appends.
     pub(super) fn elsewhere(&mut self, kind: u8) {
-        let message = match kind % 5 {
+        let message = match kind % 6 {
             0 => None,
             1 => Some(Bytes::from_static(b"no message")),
             2 => Some(StreamMessage::encode_update(b"no update", &[0, 0]).0),
-            3 => {
-                let state = if kind > 127 { Some("{}".into()) } else { None };
+            3 | 4 => {
+                let state = if kind > 63 { Some("{}".into()) } else { None };
                 let presence = Presence { clock: u64::from(kind), state };
                 Some(StreamMessage::encode_awareness(&encode_presence(&[(ELSEWHERE + u64::from(kind % 2), presence)])))
             }
@@ -317,6 +320,7 @@ impl World {
         let base = merged(lines.iter().filter_map(|line| line.update.clone()));
         let awareness = lines.iter().filter_map(|line| Some((line.clock.ms, line.presence.clone()?))).collect();
         let clock = lines.last().map_or(StreamClock::ZERO, |line| line.clock);
+        self.reached[variant as usize] = clock;
         let effects = self.core.on_loaded(variant, Loaded { ids: ids_of(&base), base, clock, awareness }, self.now_ms);
         self.counts.reloads += effects.iter().filter(|effect| matches!(effect, Effect::Load(_))).count();
         self.carry_out(effects);
@@ -337,6 +341,7 @@ impl World {
 
     fn fold(&mut self, job: FoldJob) -> Vec<Effect> {
         self.counts.folds += 1;
+        self.reached[job.variant as usize] = job.upto;
         let base = merged(std::iter::once(job.base).chain(job.tail.into_iter().map(|(_, update)| update)));
         let answer = |state_vector: &Bytes| {
             let state_vector = StateVector::from_bytes(state_vector).expect("made by `sync`");
@@ -378,7 +383,8 @@ impl World {
 
     pub(super) fn pass(&mut self, time: Duration) {
         self.now_ms += time.as_millis() as u64;
-        self.core.on_tick(self.now_ms);
+        let effects = self.core.on_tick(self.now_ms);
+        self.carry_out(effects);
     }
 
     /// Everything under way ends well, until nothing is.

@@ -162,7 +162,7 @@ fn new_assets(room: &RoomId, content: &RoomContent, limits: &content::Limits) ->
         Ok(gc) => Bytes::from(gc),
         // Made to be costly, or edited at one place by very many at once: right all the same with its deleted content, and
         // the next compaction tries again.
-        Err(UpdateError::TooManySteps { .. }) => {
+        Err(UpdateError::TooManySteps) => {
             log::warn!(room:% = room; "the deleted content of room {room} stays in its document: removing it takes too long");
             merge_shared(&gc_docs).map_err(cannot)?
         }

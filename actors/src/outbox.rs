@@ -160,6 +160,7 @@ impl Outbox {
     }
 
     /// Takes what the room told the session.
+    #[must_use = "credit that is thrown away is lost: in the end the socket is not read any more"]
     pub fn notice(&self) -> Notice {
         let mut inner = self.lock();
         Notice {
@@ -169,6 +170,11 @@ impl Outbox {
             spoken: std::mem::take(&mut inner.spoken),
             answered: std::mem::take(&mut inner.answered),
         }
+    }
+
+    /// Is it to end? Takes nothing, unlike [`Self::notice`]: credit that came meanwhile stays for the next one.
+    pub fn closing(&self) -> Option<Close> {
+        self.lock().closing.clone()
     }
 
     /// Is there nothing to send?
@@ -293,6 +299,16 @@ mod tests {
         assert!(!other.is_empty());
         assert_eq!(other.push(&frames(1)), Err(PushError::Closed));
         assert_eq!(other.notice().closing, Some(Close::SHUTDOWN));
+    }
+
+    #[test]
+    fn credit_is_taken_by_a_notice_alone() {
+        let outbox = Outbox::new(100);
+        outbox.credit(3);
+        assert_eq!(outbox.closing(), None);
+        outbox.credit(4);
+        assert_eq!(outbox.notice().credit_bytes, 7);
+        assert_eq!(outbox.notice().credit_bytes, 0);
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl<T: Transport> Session<T> {
             self.hand_over();
             read?;
             // A refused message closes; so does a close frame of the client.
-            if let Some(close) = self.outbox.notice().closing {
+            if let Some(close) = self.outbox.closing() {
                 self.begin_close(close, ctx);
             }
         }

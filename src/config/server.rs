@@ -36,7 +36,7 @@ section! {
         /// A client from which nothing arrives for so long, not even the answer to a ping, is taken for dead.
         idle_timeout_ms: Millis = Millis::new(120_000), 100..=3_600_000;
         /// A client that has not said by then what it holds gets the whole document.
-        first_sync_ms: Millis = Millis::new(2_000), 10..=60_000;
+        first_sync_ms: Millis = Millis::new(5_000), 10..=60_000;
         /// How long connections may take to end when the hub stops.
         shutdown_ms: Millis = Millis::new(5_000), 0..=600_000;
         /// Threads that serve connections and rooms; 0 for one per core.

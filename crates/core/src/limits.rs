@@ -30,7 +30,7 @@ impl Default for SessionLimits {
             max_awareness_bytes: 1 << 20,
             inbound_bytes: 1 << 20,
             outbox_bytes: 4 << 20,
-            first_sync: Duration::from_secs(2),
+            first_sync: Duration::from_secs(5),
             keepalive: Duration::from_secs(12),
             stall_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(120),

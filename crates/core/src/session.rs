@@ -253,10 +253,10 @@ mod tests {
     fn who_never_asks_gets_everything() {
         let limits = SessionLimits::default();
         let mut session = SessionCore::new(true, 0);
-        assert_eq!(session.on_time(1_999, 0, None, &limits), Due::Nothing);
-        assert_eq!(session.on_time(2_000, 0, None, &limits), Due::SyncAll);
+        assert_eq!(session.on_time(4_999, 0, None, &limits), Due::Nothing);
+        assert_eq!(session.on_time(5_000, 0, None, &limits), Due::SyncAll);
         session.on_sync(Bytes::from_static(&[0]));
-        assert_eq!(session.on_time(2_001, 0, None, &limits), Due::Nothing);
+        assert_eq!(session.on_time(5_001, 0, None, &limits), Due::Nothing);
     }
 
     #[test]

@@ -94,7 +94,7 @@ async fn one_room(log: Arc<EmbeddedLog>) -> Result<(), Box<dyn std::error::Error
 
         let (control, mut tail) = log.tail().await?;
         let start = now();
-        control.follow(room(0), StreamClock::ZERO);
+        control.follow(room(0), page.trimmed_upto);
         let mut brought = 0;
         while brought < page.entries.len() {
             if let Some(Ok(TailEvent::Entries { entries, .. })) = tail.next().await {

@@ -16,6 +16,7 @@ use diesel::{
     sqlite::Sqlite,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
+use log::info;
 use yhub_store::BoxError;
 
 /// Every SQLite file begins with these bytes.
@@ -116,7 +117,10 @@ pub(crate) fn open_file(dir: &Path, kind: FileKind) -> Result<OpenedFile, OpenEr
     conn.batch_execute("PRAGMA busy_timeout = 5000").map_err(|error| database(error.into()))?;
     refuse_foreign(&mut conn, &path, kind.application_id)?;
     refuse_newer(&mut conn, &path, &kind.migrations)?;
-    conn.run_pending_migrations(kind.migrations).map_err(database)?;
+    let applied = conn.run_pending_migrations(kind.migrations).map_err(database)?;
+    if let Some(version) = applied.last() {
+        info!(file:% = path.display(), version:% = version; "brought the tables of {} to version {version}", path.display());
+    }
     // After the tables: the first migration then needs no WAL to be recognised by, should it be interrupted.
     conn.batch_execute("PRAGMA journal_mode = WAL").map_err(|error| database(error.into()))?;
     Ok(OpenedFile { url, _lock: lock })

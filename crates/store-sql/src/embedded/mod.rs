@@ -46,7 +46,7 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlit
 /// The stream log in a data directory of its own.
 ///
 /// At the bounds of its queue a call waits for [`EmbeddedLogOptions::queue_wait`] and is then `Busy`. A call that has
-/// room takes as long as the disk takes. Dropping the log finishes what is in the queue, and ends its tails.
+/// room takes as long as the disk takes. Dropping the log waits until what is in the queue is done, and ends its tails.
 ///
 /// Rooms may have any names, also with U+0000 in them.
 pub struct EmbeddedLog {

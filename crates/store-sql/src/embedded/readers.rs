@@ -92,3 +92,51 @@ fn connect(url: &str) -> Result<SqliteConnection, Shared> {
     }
     Ok(conn)
 }
+
+#[cfg(test)]
+mod tests {
+    use diesel::connection::InstrumentationEvent;
+    use yhub_core::ManualTime;
+
+    use super::*;
+    use crate::{EmbeddedLog, EmbeddedLogOptions};
+
+    #[test]
+    fn a_page_is_of_one_moment() {
+        let dir = tempfile::tempdir().expect("a directory");
+        drop(EmbeddedLog::open(EmbeddedLogOptions::new(dir.path()), Arc::new(ManualTime::new(1))).expect("make the tables"));
+        let url: Arc<str> = dir.path().join("stream.sqlite3").to_str().expect("UTF-8").into();
+        let mut other = SqliteConnection::establish(&url).expect("connect");
+        other
+            .batch_execute(
+                "INSERT INTO stream_rooms (id, org, docid, branch) VALUES (1, 'o', 'd', 'main');
+                 INSERT INTO stream_entries (room, ms, seq, message) VALUES (1, 5, 0, x'61'), (1, 6, 0, x'62');",
+            )
+            .expect("fill");
+        // Between the look at the room and the look at its entries, somebody trims.
+        let mut conn = connect(&url).expect("connect");
+        let mut looks = 0;
+        conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+            if let InstrumentationEvent::StartQuery { query, .. } = event
+                && query.to_string().contains("FROM `stream_entries`")
+            {
+                looks += 1;
+                if looks == 1 {
+                    let trim = "DELETE FROM stream_entries; UPDATE stream_rooms SET trimmed_ms = 6;";
+                    other.batch_execute(trim).expect("trim");
+                }
+            }
+        });
+        let (_, jobs) = mpsc::channel();
+        let readers = Readers { url, jobs: Mutex::new(jobs) };
+        let mut conn = Some(conn);
+        let mut read = || {
+            let limit = ReadLimit { entries: 10, size_bytes: 10 };
+            let (job, _) = ReadJob::new(RoomId::new("o", "d", "main"), StreamClock::ZERO, limit);
+            let page = readers.read(&mut conn, &job).expect("read");
+            (page.entries.len(), page.trimmed_upto)
+        };
+        assert_eq!(read(), (2, StreamClock::ZERO), "as it was before");
+        assert_eq!(read(), (0, StreamClock::new(6, 0)), "as it is now");
+    }
+}

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SqliteConnection, dsl, insert_into,
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, SqliteConnection,
+    connection::DefaultLoadingMode, dsl, insert_into,
 };
 use yhub_core::{RoomId, StreamClock};
 use yhub_store::{Completed, LogEntry, ReadLimit, ReadPage, StreamLogError, Task, TaskEpoch, TaskId, WorkerId};
@@ -163,26 +164,48 @@ pub(crate) fn read(
     let Some((id, ms, seq)) = stored else {
         return Ok(ReadPage { entries: Vec::new(), more: false, trimmed_upto: StreamClock::ZERO });
     };
-    let trimmed_upto = clock_of(ms, seq, room)?;
-    use stream_entries::dsl as e;
-    let (ms, seq) = (signed(after.ms), signed(after.seq));
-    let most = limit.entries.max(1);
-    let rows = e::stream_entries
-        .filter(e::room.eq(id).and(e::ms.ge(ms)).and(e::ms.gt(ms).or(e::seq.gt(seq))))
-        .order((e::ms.asc(), e::seq.asc()))
-        .limit(i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1))
-        .select((e::ms, e::seq, e::message))
-        .load_iter::<(i64, i64, Option<Vec<u8>>), diesel::connection::DefaultLoadingMode>(conn)?;
-    let mut page = ReadPage { entries: Vec::new(), more: false, trimmed_upto };
+    let mut page = ReadPage { entries: Vec::new(), more: false, trimmed_upto: clock_of(ms, seq, room)? };
     let mut size_bytes = 0;
-    for row in rows {
+    let most = limit.entries.max(1);
+    // One more than asked for, to know whether there is more.
+    let fetch = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
+    let (ms, seq) = (signed(after.ms), signed(after.seq));
+    use stream_entries::dsl as e;
+    // In two steps, each a range of the index. As one condition, every page would walk again over all of its first
+    // millisecond, and when time has gone back everything is of one millisecond.
+    let same_ms = e::stream_entries
+        .filter(e::room.eq(id).and(e::ms.eq(ms)).and(e::seq.gt(seq)))
+        .order(e::seq.asc())
+        .limit(fetch)
+        .select((e::ms, e::seq, e::message));
+    let later = e::stream_entries
+        .filter(e::room.eq(id).and(e::ms.gt(ms)))
+        .order((e::ms.asc(), e::seq.asc()))
+        .limit(fetch)
+        .select((e::ms, e::seq, e::message));
+    let mut fill = |row: QueryResult<(i64, i64, Option<Vec<u8>>)>| {
         if page.entries.len() >= most || (size_bytes >= limit.size_bytes && !page.entries.is_empty()) {
             page.more = true;
-            break;
+            return Ok(false);
         }
         let (ms, seq, message) = row?;
         size_bytes += message.as_ref().map_or(0, Vec::len);
         page.entries.push(LogEntry { clock: clock_of(ms, seq, room)?, message: message.map(Bytes::from) });
+        Ok::<_, OpError>(true)
+    };
+    let mut goes_on = true;
+    for row in same_ms.load_iter::<_, DefaultLoadingMode>(conn)? {
+        goes_on = fill(row)?;
+        if !goes_on {
+            break;
+        }
+    }
+    if goes_on {
+        for row in later.load_iter::<_, DefaultLoadingMode>(conn)? {
+            if !fill(row)? {
+                break;
+            }
+        }
     }
     Ok(page)
 }

@@ -72,6 +72,9 @@ where
     }
 }
 
+/// A job with its place in the queue, which it keeps until it is answered.
+type Queued = (Box<dyn Job>, Place);
+
 /// Why a group was not committed.
 enum Failure {
     /// An operation of it failed or panicked; by themselves the others may succeed.
@@ -96,7 +99,7 @@ impl Writer {
     }
 
     /// Serves until the queue is closed and empty.
-    pub(crate) fn run(mut self, jobs: &mpsc::Receiver<(Box<dyn Job>, Place)>) {
+    pub(crate) fn run(mut self, jobs: &mpsc::Receiver<Queued>) {
         while let Ok(first) = jobs.recv() {
             let mut size_bytes = first.1.size_bytes;
             let mut group = vec![first];
@@ -110,7 +113,7 @@ impl Writer {
     }
 
     /// Commits a group and answers it. If one operation spoils it, each goes by itself.
-    fn serve(&mut self, mut group: Vec<(Box<dyn Job>, Place)>) {
+    fn serve(&mut self, mut group: Vec<Queued>) {
         match self.commit(&mut group) {
             Ok(()) => answer(group, || Ok(())),
             Err(Failure::OfAll(what)) => answer(group, || Err(log_error(&self.url, what.clone()))),
@@ -119,7 +122,7 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, group: &mut [(Box<dyn Job>, Place)]) -> Result<(), Failure> {
+    fn commit(&mut self, group: &mut [Queued]) -> Result<(), Failure> {
         let mut appended = Vec::new();
         let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(group, &mut appended)));
         let outcome = attempt.unwrap_or_else(|panic| {
@@ -140,11 +143,7 @@ impl Writer {
         outcome
     }
 
-    fn attempt(
-        &mut self,
-        group: &mut [(Box<dyn Job>, Place)],
-        appended: &mut Vec<(RoomId, Vec<LogEntry>)>,
-    ) -> Result<(), Failure> {
+    fn attempt(&mut self, group: &mut [Queued], appended: &mut Vec<(RoomId, Vec<LogEntry>)>) -> Result<(), Failure> {
         let now_ms = self.time.now_ms();
         let conn = match &mut self.conn {
             Some(conn) => conn,
@@ -176,7 +175,7 @@ impl Writer {
 }
 
 /// Answers all of a group. The places are given back only now: a job is in the queue until it is answered.
-fn answer(group: Vec<(Box<dyn Job>, Place)>, committed: impl Fn() -> Result<(), StreamLogError>) {
+fn answer(group: Vec<Queued>, committed: impl Fn() -> Result<(), StreamLogError>) {
     for (job, _place) in group {
         job.answer(committed());
     }
@@ -220,9 +219,7 @@ mod tests {
 
     type Answer<T> = oneshot::Receiver<Result<T, StreamLogError>>;
 
-    fn job<T: Send + 'static>(
-        op: impl FnMut(&mut Tx<'_>) -> Result<T, OpError> + Send + 'static,
-    ) -> ((Box<dyn Job>, Place), Answer<T>) {
+    fn job<T: Send + 'static>(op: impl FnMut(&mut Tx<'_>) -> Result<T, OpError> + Send + 'static) -> (Queued, Answer<T>) {
         let (reply, answer) = oneshot::channel();
         let (queue, jobs) = super::super::queue::Queue::new(
             super::super::queue::Bounds { operations: Semaphore::MAX_PERMITS, size_bytes: 1, wait: Duration::ZERO },
@@ -232,7 +229,7 @@ mod tests {
         (jobs.recv().expect("just sent"), answer)
     }
 
-    fn append(name: &'static str) -> ((Box<dyn Job>, Place), Answer<Vec<StreamClock>>) {
+    fn append(name: &'static str) -> (Queued, Answer<Vec<StreamClock>>) {
         job(move |tx| rows::append(tx, &RoomId::new("o", name, "main"), &[None], StreamClock::ZERO))
     }
 

@@ -132,8 +132,7 @@ async function run () {
 
   const commands = {
     async pause () {
-      for (const client of clients) client.offline()
-      await until('all sockets to be closed', () => clients.every(({ traffic }) => traffic.live === 0))
+      await Promise.all(clients.map((client) => client.leave()))
       say('paused')
     },
     async check () {

@@ -75,11 +75,9 @@ capability('offline edits on both sides merge on reconnect', {}, async (t) => {
   await Promise.all([here.synced(), there.synced()])
   await editTogether(random, [here, there], 20)
   await settled([here, there])
-  here.offline()
-  await until('the client to be offline', () => here.provider.ws === null && !here.provider.wsconnected)
+  await here.leave()
   await editTogether(random, [here, there], 40)
-  there.offline()
-  await until('both clients to be offline', () => there.provider.ws === null && !there.provider.wsconnected)
+  await there.leave()
   await editTogether(random, [here, there], 40)
   assert.notEqual(here.fingerprint(), there.fingerprint(), 'the two documents have grown apart')
   await Promise.all([here.online(), there.online()])
@@ -118,15 +116,14 @@ capability('5 MB at hand: a reconnect receives under 1 KB, a missing piece about
   const size = t.kit.encode(reader.doc).length
   assert.ok(reader.traffic.bytes >= size * 0.98, `the first join took ${reader.traffic.bytes} bytes for ${size}`)
 
-  reader.offline()
+  await reader.leave()
   reader.traffic.reset()
   await reader.online()
   await roundTrip(t, reader, author)
   const idle = reader.traffic.bytes
   assert.ok(idle < 1024, `a client with all of ${size} bytes received ${idle} on reconnect`)
 
-  reader.offline()
-  await until('the reader to be offline', () => reader.provider.ws === null)
+  await reader.leave()
   for (let n = 0; n < 30; n++) text.insert(random.int(text.length() + 1), 'y'.repeat(1000), {})
   const missing = t.kit.encode(author.doc, t.kit.stateVector(reader.doc)).length
   // The author's edits are at the hub when a stranger finds them there.

@@ -65,6 +65,12 @@ export class Client {
     this.provider.disconnect()
   }
 
+  /** Like `offline`, and waits until nothing can arrive any more: some providers go on listening while a socket closes. */
+  async leave () {
+    this.offline()
+    await until(`the socket of ${this.name} to be closed`, () => this.traffic.live === 0)
+  }
+
   async online () {
     this.provider.connect()
     return this.synced()

@@ -7,7 +7,7 @@ use yhub_store::{
     AssetSelection, StoreVersion, TaskEpoch,
     faults::{DocMethod, Fault, LogMethod},
 };
-use yhub_testkit::{Oracle, TestClient, TextWriter, until};
+use yhub_testkit::{Oracle, TestClient, TextWriter, until, within};
 
 use crate::support::{TestHub, Transport, entries, room};
 
@@ -19,16 +19,19 @@ on_both!(
 
 /// Joins, asks for everything, writes, and says who is there, all before it is refused: what it got until then.
 async fn refused(client: &mut TestClient, update: &[u8]) -> (Option<u16>, Vec<Bytes>) {
-    let mut got = Vec::new();
     // The refusal may come first; then nobody takes these.
     let _ = client.try_send(&yhub_encoding::sync::step1(&[0])).await;
     let _ = client.try_send(&yhub_encoding::sync::update(update)).await;
-    loop {
-        match client.next().await {
-            Ok(message) => got.push(message),
-            Err(closed) => return (closed.code, got),
+    let refusal = async {
+        let mut got = Vec::new();
+        loop {
+            match client.next().await {
+                Ok(message) => got.push(message),
+                Err(closed) => return (closed.code, got),
+            }
         }
-    }
+    };
+    within("a refusal", refusal).await
 }
 
 async fn a_row_that_cannot_be_read_refuses_every_join(transport: Transport) {
@@ -71,9 +74,10 @@ async fn a_store_that_is_away_is_a_reason_to_try_again(transport: Transport) {
     client.send_update(&update).await;
     client.shown(&update).await;
     drop(client);
-    until("the room to leave memory", async || (hub.backend().census().await.unwrap().rooms == 0).then_some(())).await;
 
     for away in ["document store", "stream log"] {
+        // A room that is in memory needs neither.
+        until("the room to leave memory", async || (hub.backend().census().await.unwrap().rooms == 0).then_some(())).await;
         match away {
             "stream log" => hub.log_plan.on_every(LogMethod::Read, Fault::FailBefore),
             _ => hub.doc_plan.on_every(DocMethod::Read, Fault::FailBefore),

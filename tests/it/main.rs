@@ -2,29 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at whatever it did not expect; its helpers are part of it")]
 
-/// A test for each transport, of an `async fn(Transport)`.
-macro_rules! on_both {
-    ($($(#[$attribute:meta])* $case:ident),+ $(,)?) => {
-        mod direct {
-            $(
-                $(#[$attribute])*
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $case() {
-                    super::$case($crate::support::Transport::Direct).await;
-                }
-            )+
-        }
-        mod mounted {
-            $(
-                $(#[$attribute])*
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $case() {
-                    super::$case($crate::support::Transport::Mounted).await;
-                }
-            )+
-        }
-    };
-}
+#[macro_use]
+mod support;
 
 mod awareness;
 mod cli;
@@ -33,5 +12,4 @@ mod limits;
 mod load_failure;
 mod shutdown;
 mod silence;
-mod support;
 mod sync;

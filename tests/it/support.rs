@@ -40,7 +40,7 @@ pub(crate) struct TestHub {
     pub(crate) doc_plan: Arc<FaultPlan<DocMethod>>,
     log: Arc<dyn StreamLog>,
     store: Arc<dyn DocStore>,
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
 }
 
 struct Running {
@@ -90,17 +90,12 @@ impl TestHub {
             });
         });
         let (addr, hub) = within("the hub to start", started).await.expect("it started");
-        Self { addr, running: Some(Running { hub, stop, thread }), log_plan, doc_plan, log, store, dir }
+        Self { addr, running: Some(Running { hub, stop, thread }), log_plan, doc_plan, log, store, _dir: dir }
     }
 
     /// Where it listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
-    }
-
-    /// Its data directory.
-    pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     /// What runs.
@@ -227,4 +222,28 @@ pub(crate) fn binary(dir: &Path) -> Launch {
         .set("worker.task_debounce_ms", 200)
         .set("worker.lease_ms", 1000)
         .set("embedded.durability", "process-crash")
+}
+
+/// A test for each transport, of an `async fn(Transport)`.
+macro_rules! on_both {
+    ($($(#[$attribute:meta])* $case:ident),+ $(,)?) => {
+        mod direct {
+            $(
+                $(#[$attribute])*
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case($crate::support::Transport::Direct).await;
+                }
+            )+
+        }
+        mod mounted {
+            $(
+                $(#[$attribute])*
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case($crate::support::Transport::Mounted).await;
+                }
+            )+
+        }
+    };
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 /// How long anything may take unless a test says otherwise. Long, because machines that build and test at once are slow.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -25,12 +25,13 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 /// # Panics
 /// If that takes longer than [`DEADLINE`].
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(seen) = look().await {
-            return seen;
+    let look = async {
+        loop {
+            if let Some(seen) = look().await {
+                return seen;
+            }
+            sleep(POLL).await;
         }
-        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} for: {what}");
-        sleep(POLL).await;
-    }
+    };
+    within(what, look).await
 }

@@ -30,6 +30,9 @@ enum Kind {
     Answer,
 }
 
+/// About what the memory behind a piece takes beside its bytes.
+const PIECE_OVERHEAD_BYTES: usize = 32;
+
 struct Piece {
     bytes: Bytes,
     kind: Kind,
@@ -93,7 +96,7 @@ impl Outbox {
         if inner.live_bytes >= self.max_bytes {
             return Err(PushError::Full);
         }
-        inner.live_bytes += frames.size_bytes();
+        inner.live_bytes += frames.pieces().iter().map(weight).sum::<usize>();
         inner.add(Kind::Live, frames);
         wake(inner);
         Ok(())
@@ -191,7 +194,7 @@ impl Outbox {
             && let Some(piece) = inner.queue.pop_front()
         {
             match piece.kind {
-                Kind::Live => inner.live_bytes -= piece.bytes.len(),
+                Kind::Live => inner.live_bytes -= weight(&piece.bytes),
                 Kind::Answer => {
                     inner.answer_pieces -= 1;
                     inner.answered |= inner.answer_pieces == 0;
@@ -219,6 +222,11 @@ impl Inner {
         self.queue = VecDeque::new();
         (self.live_bytes, self.answer_pieces) = (0, 0);
     }
+}
+
+/// What a piece counts: its bytes, and about what it takes to keep it, so that many small ones are bounded too.
+fn weight(piece: &Bytes) -> usize {
+    piece.len() + size_of::<Piece>() + PIECE_OVERHEAD_BYTES
 }
 
 /// Wakes the session after the lock is released.
@@ -264,15 +272,22 @@ mod tests {
 
     #[test]
     fn the_bound_is_kept_and_one_long_frame_passes() {
-        let outbox = Outbox::new(100);
-        assert_eq!(outbox.push(&frames(60)), Ok(()));
-        assert_eq!(outbox.push(&frames(1000)), Ok(()));
+        let outbox = Outbox::new(1000);
+        assert_eq!(outbox.push(&frames(600)), Ok(()));
+        assert_eq!(outbox.push(&frames(10_000)), Ok(()));
         assert_eq!(outbox.push(&frames(1)), Err(PushError::Full));
         let mut sending = VecDeque::new();
         outbox.take(&mut sending, 1);
         assert_eq!(outbox.push(&frames(1)), Err(PushError::Full));
         outbox.take(&mut sending, 2);
         assert_eq!(outbox.push(&frames(60)), Ok(()));
+    }
+
+    #[test]
+    fn many_tiny_frames_are_bounded_too() {
+        let outbox = Outbox::new(1000);
+        let taken = (0..1000).take_while(|_| outbox.push(&frames(1)).is_ok()).count();
+        assert!(taken < 20, "{taken} were taken");
     }
 
     #[test]

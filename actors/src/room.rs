@@ -29,6 +29,8 @@ use crate::{
 /// A fold over fewer bytes is done in place: handing it to the pool costs more.
 const FOLD_INLINE_BYTES: usize = 16 << 10;
 
+/// An append without an answer for so long is tried again: it may have been done, and doing it twice changes nothing.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often presence that nobody renews is looked for.
 const PRESENCE_TICK: Duration = Duration::from_secs(5);
 
@@ -199,11 +201,15 @@ impl Room {
     fn append(&self, messages: Vec<Bytes>, floor: StreamClock, ctx: &mut Context<Self>) {
         let log = self.node.documents.log().clone();
         let append = Append { room: self.id.clone(), messages, floor };
-        let append = async move { log.append(append).await };
-        ctx.spawn(append.into_actor(self).map(|appended: Result<Vec<StreamClock>, StreamLogError>, room, ctx| {
+        let append = async move { tokio::time::timeout(APPEND_TIMEOUT, log.append(append)).await };
+        ctx.spawn(append.into_actor(self).map(|appended: Result<Result<Vec<StreamClock>, StreamLogError>, _>, room, ctx| {
             let effects = match appended {
-                Ok(clocks) => room.core.on_appended(clocks.last().copied().unwrap_or(StreamClock::ZERO)),
-                Err(error) => {
+                Err(_) => {
+                    log::warn!(room:% = room.id; "appending to the stream of {} took longer than {APPEND_TIMEOUT:?}", room.id);
+                    room.core.on_append_failed()
+                }
+                Ok(Ok(clocks)) => room.core.on_appended(clocks.last().copied().unwrap_or(StreamClock::ZERO)),
+                Ok(Err(error)) => {
                     let error = chain(&error);
                     log::warn!(room:% = room.id; "appending to the stream of {} failed: {error}", room.id);
                     room.core.on_append_failed()

@@ -34,7 +34,7 @@ section! {
         /// A client that takes none of what waits for it for so long is closed with 1013.
         stall_timeout_ms: Millis = Millis::new(30_000), 100..=600_000;
         /// A client from which nothing arrives for so long, not even the answer to a ping, is taken for dead.
-        idle_timeout_ms: Millis = Millis::new(120_000), 100..=3_600_000;
+        idle_timeout_ms: Millis = Millis::new(45_000), 100..=3_600_000;
         /// A client that has not said by then what it holds gets the whole document.
         first_sync_ms: Millis = Millis::new(5_000), 10..=60_000;
         /// How long connections may take to end when the hub stops.

@@ -12,7 +12,7 @@ use actix_http::{
     body::{BodySize, BoxBody, MessageBody, to_bytes},
     h1::{Codec, Message},
     header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL},
-    ws,
+    ws::{self, HandshakeError},
 };
 use actix_rt::net::TcpStream;
 use futures_util::SinkExt;
@@ -35,6 +35,9 @@ async fn answer(request: Request, mut framed: Framed<TcpStream, Codec>, door: Do
     };
     let mut accept = match ws::handshake(request.head()) {
         Ok(accept) => accept,
+        Err(HandshakeError::GetMethodRequired) => {
+            return refuse(HttpError::MethodNotAllowed { allow: "GET" }, &request, &mut framed).await;
+        }
         Err(error) => {
             let refused = HttpError::BadRequest { what: format!("no WebSocket handshake: {error}") };
             return refuse(refused, &request, &mut framed).await;

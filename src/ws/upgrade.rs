@@ -29,6 +29,8 @@ struct Rules {
     raw_room_names: bool,
     max_room_name_bytes: usize,
     may_write: bool,
+    /// Is the hub for this machine alone?
+    loopback_only: bool,
 }
 
 impl Gate {
@@ -39,6 +41,7 @@ impl Gate {
             raw_room_names: config.server.raw_room_names,
             max_room_name_bytes: config.limits.max_room_name_bytes,
             may_write: config.auth.may_write(),
+            loopback_only: config.auth.everyone.is_none(),
         }))
     }
 
@@ -66,11 +69,15 @@ impl Gate {
     }
 
     /// Pages of other origins stay outside unless they are allowed. What is no browser sends no origin.
+    ///
+    /// A hub for this machine alone is its own origin under a name of this machine only: a page elsewhere can have its own
+    /// name point here, and would then be "same origin" with us.
     fn check_origin(&self, head: &RequestHead) -> Result<(), HttpError> {
         let Some(origin) = head.headers().get(header::ORIGIN) else { return Ok(()) };
         let origin = origin.to_str().map_err(|_| HttpError::OriginNotAllowed)?;
         let host = head.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-        let own = origin.split_once("://").is_some_and(|(_, of)| host.is_some_and(|host| of.eq_ignore_ascii_case(host)));
+        let own = origin.split_once("://").is_some_and(|(_, of)| host.is_some_and(|host| of.eq_ignore_ascii_case(host)))
+            && (!self.0.loopback_only || host.is_some_and(is_loopback));
         let allowed = self.0.allowed_origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin));
         if own || allowed { Ok(()) } else { Err(HttpError::OriginNotAllowed) }
     }
@@ -92,6 +99,16 @@ impl Gate {
         };
         Err(HttpError::BadRequest { what: wrong })
     }
+}
+
+/// Does this `Host` name this machine, whatever any name server says?
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Percent-decodes once. Escapes that are none, and bytes that are no UTF-8, are refused.
@@ -208,6 +225,7 @@ mod tests {
     #[test]
     fn pages_of_other_origins_stay_outside() {
         let mut config = Config::default();
+        config.auth.everyone = Some(crate::config::Everyone::MayWrite);
         let check = |config: &Config, origin: &str| {
             let head = head("/api/ws/v1/a/b", &[(header::ORIGIN, origin), (header::HOST, "hub.example:4400")]);
             Gate::new(config).check(&head).map(|_| ())
@@ -221,5 +239,20 @@ mod tests {
         assert_eq!(check(&config, "https://editor.example.evil"), Err(HttpError::OriginNotAllowed));
         config.server.allowed_origins = vec!["*".into()];
         assert_eq!(check(&config, "https://evil.example"), Ok(()));
+    }
+
+    #[test]
+    fn a_foreign_name_for_this_machine_is_no_origin_of_ours() {
+        let gate = Gate::new(&Config::default());
+        let check = |host: &str| {
+            let origin = format!("http://{host}");
+            gate.check(&head("/api/ws/v1/a/b", &[(header::ORIGIN, &origin), (header::HOST, host)])).map(|_| ())
+        };
+        for own in ["localhost:4400", "127.0.0.1:4400", "[::1]:4400", "LOCALHOST", "127.0.0.2"] {
+            assert_eq!(check(own), Ok(()), "{own}");
+        }
+        for foreign in ["evil.example:4400", "localhost.evil.example", "127.0.0.1.evil.example:4400", "[::2]:4400"] {
+            assert_eq!(check(foreign), Err(HttpError::OriginNotAllowed), "{foreign}");
+        }
     }
 }

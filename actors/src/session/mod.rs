@@ -145,6 +145,7 @@ impl<T: Transport> Session<T> {
             Stage::Open => {
                 self.is_time = true;
                 self.outbox.wake();
+                return;
             }
             Stage::Draining { until_ms, .. } | Stage::Lingering { until_ms } if now_ms >= until_ms => {
                 self.transport.abort();

@@ -81,6 +81,7 @@ impl<T: Transport> Session<T> {
             // Also when the connection is over: what was read before its end is still the client's word.
             if std::mem::take(&mut self.is_time) && read.is_ok() {
                 self.on_due();
+                self.arm(ctx);
             }
             self.hand_over();
             read?;

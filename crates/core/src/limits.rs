@@ -33,7 +33,7 @@ impl Default for SessionLimits {
             first_sync: Duration::from_secs(5),
             keepalive: Duration::from_secs(12),
             stall_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(120),
+            idle_timeout: Duration::from_secs(45),
         }
     }
 }

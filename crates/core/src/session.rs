@@ -246,7 +246,7 @@ mod tests {
         session.on_sync(Bytes::from_static(&[0]));
         assert_eq!(session.on_time(11_999, 0, None, &limits), Due::Nothing);
         assert_eq!(session.on_time(12_000, 0, None, &limits), Due::KeepAlive);
-        assert_eq!(session.on_time(120_000, 119_000, None, &limits), Due::Close(Close::SILENT));
+        assert_eq!(session.on_time(45_000, 44_000, None, &limits), Due::Close(Close::SILENT));
     }
 
     #[test]

@@ -45,8 +45,6 @@ struct Member {
     variant: Variant,
     /// Live entries after this clock are sent; `None` until its first sync was answered.
     since: Option<StreamClock>,
-    /// Was it asked for what we lack?
-    asked: bool,
 }
 
 /// Updates longer than this are not looked into when they come from the stream, so that no room stands still for one;
@@ -59,6 +57,8 @@ pub struct RoomCore {
     members: HashMap<SessionId, Member>,
     /// Members that do not get every broadcast: not yet synced, or synced ahead of the tail.
     partial: usize,
+    /// Who came in since all were asked for what we lack.
+    unasked: Vec<SessionId>,
     /// The highest clock that the tail has brought, or that it starts from; `None` before the first load.
     position: Option<StreamClock>,
     /// Where the tail began.
@@ -68,6 +68,8 @@ pub struct RoomCore {
     outgoing: Outgoing,
     snapshots: Snapshots,
     awareness: AwarenessBoard,
+    /// The encoded presence, until it changes.
+    presence: Option<Bytes>,
     awareness_flushed_ms: u64,
     awareness_armed: bool,
     corked: bool,
@@ -78,9 +80,11 @@ impl RoomCore {
     pub fn new(limits: RoomLimits) -> Self {
         Self {
             awareness: AwarenessBoard::new(limits.awareness_clients_per_session),
+            presence: None,
             limits,
             members: HashMap::new(),
             partial: 0,
+            unasked: Vec::new(),
             position: None,
             followed_from: StreamClock::ZERO,
             floor: StreamClock::ZERO,
@@ -95,8 +99,9 @@ impl RoomCore {
     /// A session comes in. It gets nothing live before its first sync is answered.
     pub fn on_join(&mut self, session: SessionId, variant: Variant) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.members.insert(session, Member { variant, since: None, asked: false });
+        self.members.insert(session, Member { variant, since: None });
         self.partial += 1;
+        self.unasked.push(session);
         self.load(variant, &mut effects);
         self.ask(&mut effects);
         effects
@@ -165,11 +170,11 @@ impl RoomCore {
     }
 
     /// A session wants to know who is there.
-    pub fn on_query_awareness(&self, session: SessionId) -> Vec<Effect> {
+    pub fn on_query_awareness(&mut self, session: SessionId) -> Vec<Effect> {
         if !self.members.contains_key(&session) {
             return Vec::new();
         }
-        let message = ServerMessage::Awareness(encode_presence(&self.awareness.snapshot()));
+        let message = ServerMessage::Awareness(self.presence());
         vec![Effect::Broadcast { messages: vec![message], to: Recipients::These(vec![session]) }]
     }
 
@@ -186,6 +191,7 @@ impl RoomCore {
     /// Time passes: presence that nobody renews dies, and who is here is told. To be called now and then while
     /// [`Self::has_presence`].
     pub fn on_tick(&mut self, now_ms: u64) -> Vec<Effect> {
+        self.presence = None;
         let dropped = self.awareness.expire(now_ms);
         if dropped.is_empty() {
             return Vec::new();
@@ -258,6 +264,7 @@ impl RoomCore {
                             }
                         }
                         self.awareness.on_stream(entries, now_ms);
+                        self.presence = None;
                     }
                     Err(what) => effects.push(Effect::BadLine { clock: line.clock, what }),
                 },
@@ -297,6 +304,7 @@ impl RoomCore {
                 }
             }
             self.awareness.expire(now_ms);
+            self.presence = None;
         }
         if !self.snapshots.on_loaded(variant, loaded, self.followed_from) {
             // The other document's load read the stream later and was done first; this one does not reach the tail.
@@ -387,11 +395,8 @@ impl RoomCore {
     /// Asks every member that was not asked yet for what we lack, once we know what we have.
     fn ask(&mut self, effects: &mut Vec<Effect>) {
         let Some(ids) = self.snapshots.known() else { return };
-        let mut unasked: Vec<SessionId> = Vec::new();
-        for (session, member) in self.members.iter_mut().filter(|(_, member)| !member.asked) {
-            member.asked = true;
-            unasked.push(*session);
-        }
+        let mut unasked = std::mem::take(&mut self.unasked);
+        unasked.retain(|session| self.members.contains_key(session));
         if !unasked.is_empty() {
             let state_vector = Bytes::from(StateVector::from_inserts(&ids.inserts).to_bytes());
             effects
@@ -423,9 +428,8 @@ impl RoomCore {
         let upto = self.snapshots.upto(variant).expect("a snapshot that answered is there");
         let mut messages = vec![ServerMessage::Step2(answer)];
         if first {
-            let present = self.awareness.snapshot();
-            if !present.is_empty() {
-                messages.push(ServerMessage::Awareness(encode_presence(&present)));
+            if self.awareness.knows_anybody() {
+                messages.push(ServerMessage::Awareness(self.presence()));
             }
             messages.extend(self.snapshots.tail_after(upto).map(ServerMessage::Update));
             // What the tail has not brought yet although the snapshot holds it is not sent again.
@@ -436,6 +440,12 @@ impl RoomCore {
             self.partial = self.partial + usize::from(now_partial) - usize::from(was_partial);
         }
         effects.push(Effect::Broadcast { messages, to: Recipients::These(vec![session]) });
+    }
+
+    /// Everyone who is there, encoded once for all who ask until that changes.
+    fn presence(&mut self) -> Bytes {
+        let awareness = &self.awareness;
+        self.presence.get_or_insert_with(|| encode_presence(&awareness.snapshot())).clone()
     }
 
     fn is_partial(&self, member: &Member) -> bool {

@@ -38,6 +38,9 @@ async function startHub () {
     const socket = connect(port, '127.0.0.1', () => resolve(socket.end()))
     socket.on('error', () => resolve(null))
   }), { poll: 20, detail: () => `exit code ${hub.exitCode}` })
+  // Else it is somebody else who listens there, whom nobody would kill.
+  await pause(50)
+  if (hub.exitCode !== null) throw new Error(`the hub ended at once with exit code ${hub.exitCode}`)
   return {
     async kill () {
       hub.kill('SIGKILL')

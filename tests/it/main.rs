@@ -7,9 +7,13 @@ mod support;
 
 mod awareness;
 mod cli;
+mod clients;
+mod crash;
 mod joins;
+mod lasting;
 mod limits;
 mod load_failure;
+mod node;
 mod shutdown;
 mod silence;
 mod sync;

@@ -302,7 +302,7 @@ async fn twenty_stalled_readers_cost_little_and_their_sockets_end() {
         client.sync().await;
         stalled.push(client);
     }
-    let open_files = hub.open_files();
+    let open_sockets = hub.open_sockets();
     let state: Arc<str> = format!("{:?}", "x".repeat(500 << 10)).into();
     let grown = growth(&hub, async {
         // Presence is what flows without the document growing, so that what is measured is what waits for clients.
@@ -317,7 +317,7 @@ async fn twenty_stalled_readers_cost_little_and_their_sockets_end() {
     .await;
     println!("{STALLED} stalled readers, {} MiB of messages: the hub grew by {} MiB", FLOW / MIB, grown / MIB);
     assert!(grown < 120 * MIB, "{grown} bytes for {STALLED} readers that may have {MIB} each");
-    until("the sockets of stalled readers to end", async || (hub.open_files() <= open_files - STALLED).then_some(())).await;
+    until("the sockets of stalled readers to end", async || (hub.open_sockets() <= open_sockets - STALLED).then_some(())).await;
     for client in &mut stalled {
         let closed = client.closed().await;
         assert!(matches!(closed.code, Some(1013) | None), "{closed:?}");

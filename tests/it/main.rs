@@ -9,6 +9,7 @@ mod awareness;
 mod cli;
 mod clients;
 mod crash;
+mod hostile;
 mod joins;
 mod lasting;
 mod limits;

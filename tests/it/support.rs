@@ -50,7 +50,7 @@ struct Running {
 }
 
 enum Inner {
-    Direct(Hub),
+    Direct(Box<Hub>),
     Mounted(web::Data<Backend>),
 }
 
@@ -148,7 +148,7 @@ type Tell = oneshot::Sender<(SocketAddr, Arc<Inner>)>;
 async fn direct(config: Config, backend: Backend, tell: Tell, stopped: oneshot::Receiver<()>) {
     let hub = Hub::start_over(config, backend).await.unwrap();
     let addr = hub.addr();
-    let hub = Arc::new(Inner::Direct(hub));
+    let hub = Arc::new(Inner::Direct(Box::new(hub)));
     tell.send((addr, hub.clone())).ok().expect("the test waits for it");
     let _ = stopped.await;
     if let Some(Inner::Direct(hub)) = Arc::into_inner(hub) {

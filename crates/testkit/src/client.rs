@@ -188,6 +188,12 @@ impl TestClient {
         sent
     }
 
+    /// Sends nothing more; reading goes on.
+    pub async fn end_writing(&mut self) {
+        // It may have ended already.
+        let _ = self.stream.shutdown().await;
+    }
+
     /// Sends an update.
     pub async fn send_update(&mut self, update: &[u8]) {
         self.send(&sync::update(update)).await;

@@ -4,6 +4,7 @@
 //! deadline and says what it waited for.
 
 pub mod client;
+pub mod hostile;
 pub mod oracle;
 pub mod process;
 pub mod random;
@@ -12,6 +13,7 @@ pub mod vectors;
 pub mod wait;
 
 pub use client::{Closed, Connect, Refused, TestClient};
+pub use hostile::Hostile;
 pub use oracle::Oracle;
 pub use process::{HubProcess, Launch};
 pub use random::Random;

@@ -3,9 +3,10 @@
 use std::{
     fs::{self, File},
     io::Write,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread::sleep,
     time::Duration,
 };
@@ -29,8 +30,7 @@ impl Launch {
     /// # Panics
     /// If there is no free port.
     pub fn new(binary: impl Into<PathBuf>, dir: impl Into<PathBuf>) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("there is a free port");
-        Self { binary: binary.into(), dir: dir.into(), listen: free, settings: Vec::new() }
+        Self { binary: binary.into(), dir: dir.into(), listen: free_addr(), settings: Vec::new() }
     }
 
     /// With a key of the configuration: `server.keepalive_ms`.
@@ -96,6 +96,23 @@ impl Launch {
     }
 }
 
+/// A loopback address that nobody listens on, and that stays free while its hub is down: below the ports that clients are
+/// given, of which one might even connect to itself.
+fn free_addr() -> SocketAddr {
+    const PORTS: std::ops::Range<u32> = 12_000..30_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..1_000 {
+        // Test programs that run side by side look in different places.
+        let place = std::process::id().wrapping_mul(97).wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + place % (PORTS.end - PORTS.start);
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16));
+        if TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+    }
+    panic!("no port between {} and {} is free", PORTS.start, PORTS.end);
+}
+
 /// A running hub; killed when dropped.
 pub struct HubProcess {
     child: Child,
@@ -133,9 +150,9 @@ impl HubProcess {
         rss_bytes(self.pid())
     }
 
-    /// How many files and sockets it has open.
-    pub fn open_files(&self) -> usize {
-        open_files(self.pid())
+    /// How many sockets it has open.
+    pub fn open_sockets(&self) -> usize {
+        open_sockets(self.pid())
     }
 
     /// Kills it with SIGKILL and waits until it is gone.
@@ -191,10 +208,13 @@ pub fn rss_bytes(pid: u32) -> u64 {
     kilobytes << 10
 }
 
-/// How many files and sockets a process has open.
+/// How many sockets a process has open.
 ///
 /// # Panics
 /// If there is no such process.
-pub fn open_files(pid: u32) -> usize {
-    fs::read_dir(Path::new("/proc").join(pid.to_string()).join("fd")).expect("the process is there").count()
+pub fn open_sockets(pid: u32) -> usize {
+    let files = fs::read_dir(Path::new("/proc").join(pid.to_string()).join("fd")).expect("the process is there");
+    let is_socket = |file: &fs::DirEntry| fs::read_link(file.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"));
+    // One that is closed meanwhile is not open.
+    files.flatten().filter(is_socket).count()
 }

@@ -1,0 +1,44 @@
+//! The clients people really use, as a table of capability × client: see `tests/clients`.
+
+use std::{fs, path::Path, process::Command};
+
+use yhub::config::Millis;
+
+use crate::{
+    node,
+    support::{TestHub, Transport, binary},
+};
+
+/// Runs the suite and prints its table; the whole output if anything failed.
+fn run(mut suite: Command, dir: &Path) {
+    let (table, output) = (dir.join("table.md"), dir.join("suite.log"));
+    let log = fs::File::create(&output).unwrap();
+    suite.stdout(log.try_clone().unwrap()).stderr(log);
+    // After the room is out of memory and the stream is folded: what is asked then comes from version rows.
+    suite.env("YHUB_TABLE", &table).env("YHUB_COMPACTED_WITHIN_MS", "60000").env("YHUB_ROOM_IDLE_MS", "500");
+    let status = suite.status().unwrap();
+    println!("{}", fs::read_to_string(&table).unwrap_or_default());
+    if !status.success() {
+        println!("{}", fs::read_to_string(&output).unwrap());
+        panic!("the suite ended with {status}; its output is above");
+    }
+}
+
+#[test]
+fn every_stock_client_can_do_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = binary(dir.path()).set("server.first_sync_ms", 5_000).start();
+    run(node::script("capabilities.mjs", &hub.url()), dir.path());
+    let log = hub.launch().log();
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_stock_client_can_do_everything_at_a_mounted_hub() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = TestHub::with(Transport::Mounted, |config| config.server.first_sync_ms = Millis::new(5_000)).await;
+    let mut suite = node::script("capabilities.mjs", &format!("ws://{}", hub.addr()));
+    // Two minutes of silence are waited for once; how long a link is silent is decided by the same session.
+    suite.env("YHUB_SILENCE_MS", "35000");
+    tokio::task::spawn_blocking(move || run(suite, dir.path())).await.unwrap();
+}

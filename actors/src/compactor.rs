@@ -79,15 +79,19 @@ impl Compactor {
             let started_ms = node.uptime_ms();
             let compaction = node.documents.compact(&worker, &task, node.worker.min_message_lifetime);
             let ended = tokio::select! {
-                // A keeper that died loses no lease: its end of the channel is dropped, nothing is sent.
-                Ok(()) = on_lost => Ended::LeaseLost,
+                // Also where nothing is sent: a keeper that died renews nothing, so another worker takes the task sooner or
+                // later. Work that went on would hold its place in the pool for as long as a store does not answer.
+                _ = on_lost => Ended::LeaseLost,
                 done = compaction => Ended::Done(done),
             };
             (task, ended, node.uptime_ms() - started_ms)
         };
         ctx.spawn(work.into_actor(self).map(|(task, ended, duration_ms), pool, ctx| {
-            pool.running.remove(&task.id);
-            pool.keeper.do_send(Release(task.id));
+            // The same task may have been claimed again meanwhile, when its lease had lapsed.
+            if pool.running.get(&task.id).is_some_and(|running| running.epoch == task.epoch) {
+                pool.running.remove(&task.id);
+            }
+            pool.keeper.do_send(Release(task.id, task.epoch));
             let room = &task.room;
             match ended {
                 Ended::Done(Ok(Compacted::Stored { upto, trimmed })) => {

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use actix::prelude::*;
 use tokio::sync::oneshot;
 use yhub_core::Leases;
-use yhub_store::{StreamLogError, Task, TaskId, WorkerId};
+use yhub_store::{StreamLogError, Task, TaskEpoch, TaskId, WorkerId};
 
 use crate::{node::Node, room::chain};
 
@@ -22,10 +22,10 @@ pub struct Keep {
     pub lost: oneshot::Sender<()>,
 }
 
-/// The work is done. From a compactor.
+/// The work of this claim is done. From a compactor.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Release(pub TaskId);
+pub struct Release(pub TaskId, pub TaskEpoch);
 
 /// The actor.
 pub struct LeaseKeeper {
@@ -104,8 +104,11 @@ impl Handler<Keep> for LeaseKeeper {
 impl Handler<Release> for LeaseKeeper {
     type Result = ();
 
-    fn handle(&mut self, Release(task): Release, _: &mut Self::Context) {
-        self.leases.release(&task);
-        self.kept.remove(&task);
+    fn handle(&mut self, Release(task, epoch): Release, _: &mut Self::Context) {
+        // A later claim of the same task is another work's.
+        if self.kept.get(&task).is_some_and(|keep| keep.task.epoch == epoch) {
+            self.leases.release(&task);
+            self.kept.remove(&task);
+        }
     }
 }

@@ -60,6 +60,9 @@ async fn a_tail_that_fails_is_opened_anew_and_resumes() {
     let rig = Rig::new();
     let ((mut author, _), mut writer) = (rig.join("a").await, TextWriter::new(7));
     for round in 0..4 {
+        // In the same millisecond as what follows: the next clock is the very next one.
+        let written = write(&mut author, &mut writer, 1).await;
+        assert_eq!(updates(&mut author, 1).await, written, "round {round}");
         rig.log.fail_at("tail");
         if round == 3 {
             rig.log.fail_at("open tail");

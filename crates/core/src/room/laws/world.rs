@@ -369,8 +369,11 @@ impl World {
         assert!(waiting.is_none(), "{:?} waits for what has failed", waiting.map(|(session, _)| session));
     }
 
+    /// Law: what is reported is that something left; a report of the same size would be answered by asking again.
     pub(super) fn evict(&mut self) {
+        let before = self.core.snapshots.size_bytes();
         let effects = self.core.on_evict();
+        assert!(effects.is_empty() || self.core.snapshots.size_bytes() < before, "nothing left, and it is reported");
         self.carry_out(effects);
     }
 

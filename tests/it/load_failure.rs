@@ -1,6 +1,7 @@
 //! A room that cannot be loaded refuses its joins: nothing is served in its place, and nothing is stored over it.
 
 use bytes::Bytes;
+use yhub::config::Millis;
 use yhub_content as content;
 use yhub_core::StreamClock;
 use yhub_store::{
@@ -9,7 +10,7 @@ use yhub_store::{
 };
 use yhub_testkit::{Oracle, TestClient, TextWriter, until, within};
 
-use crate::support::{TestHub, Transport, entries, room};
+use crate::support::{TestHub, Transport, room};
 
 on_both!(
     a_row_that_cannot_be_read_refuses_every_join,
@@ -35,8 +36,11 @@ async fn refused(client: &mut TestClient, update: &[u8]) -> (Option<u16>, Vec<By
 }
 
 async fn a_row_that_cannot_be_read_refuses_every_join(transport: Transport) {
-    // No compaction: a failing one would be right, but is not what this is about.
-    let hub = TestHub::with(transport, |config| config.worker.task_debounce_ms = yhub::config::Millis::new(3_600_000)).await;
+    let change = |config: &mut yhub::Config| {
+        config.worker.task_debounce_ms = Millis::new(50);
+        config.worker.lease_ms = Millis::new(200);
+    };
+    let hub = TestHub::with(transport, change).await;
     let garbage = Bytes::from_static(b"no any-encoded object");
     let version = StoreVersion {
         room: room("broken"),
@@ -55,13 +59,16 @@ async fn a_row_that_cannot_be_read_refuses_every_join(transport: Transport) {
         assert_eq!(code, Some(1011), "gc or not: {query:?}");
         assert_eq!(got, [] as [Bytes; 0], "nothing is served in place of the document");
     }
+    // What was sent before the refusal may be in the stream, where it waits for the row to be repaired. Compaction must not
+    // make a document of it without the row: it tries, and stores nothing.
+    for update in hub.stream_updates("broken").await {
+        assert_eq!(update, TextWriter::new(7).append("lost?"));
+    }
+    let claims = hub.log_plan.calls(LogMethod::Claim);
+    until("compaction to be tried", async || (hub.log_plan.calls(LogMethod::Claim) > claims + 20).then_some(())).await;
+    assert_eq!(hub.doc_plan.calls(DocMethod::Store), 0);
     let after = hub.store().read(&room("broken"), AssetSelection::ALL).await.unwrap();
     assert_eq!(before, after, "the row is left as it is");
-    for entry in entries(hub.log().as_ref(), &room("broken")).await {
-        // An update that is taken although nobody could be shown it is not lost; but it must be the one that was sent.
-        let update = entry.message.expect("no fillers here");
-        assert!(update.windows(5).any(|window| window == b"lost?"), "something else was stored: {update:?}");
-    }
     let mut other = hub.client("well").await;
     assert_eq!(Oracle::of([other.sync().await]).text(), "");
 }
@@ -96,7 +103,7 @@ async fn a_store_that_is_away_is_a_reason_to_try_again(transport: Transport) {
 }
 
 async fn a_load_that_hangs_is_given_up(transport: Transport) {
-    let hub = TestHub::with(transport, |config| config.room.load_timeout_ms = yhub::config::Millis::new(200)).await;
+    let hub = TestHub::with(transport, |config| config.room.load_timeout_ms = Millis::new(200)).await;
     hub.doc_plan.on_nth(DocMethod::Read, 1, Fault::Hang);
     let mut client = hub.client("hangs").await;
     let (code, got) = refused(&mut client, &TextWriter::new(8).append("x")).await;

@@ -111,7 +111,8 @@ impl Connect {
         if status == 101 {
             return Ok(Ok(TestClient { stream, inbound, fragments: None, received_bytes: 0, head, is_mute: false }));
         }
-        while stream.read_buf(&mut inbound).await? > 0 {}
+        let length = head.to_ascii_lowercase().lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+        while inbound.len() < length.unwrap_or(usize::MAX) && stream.read_buf(&mut inbound).await? > 0 {}
         Ok(Err(Refused { status, answer: head + &String::from_utf8_lossy(&inbound) }))
     }
 }

@@ -54,11 +54,14 @@ fn two_openers_are_one_too_many() {
 
 #[test]
 fn another_process_is_kept_out_until_this_one_ends() {
+    if let Some(dir) = std::env::var_os("YHUB_TEST_DIR") {
+        return open_for_the_parent(Path::new(&dir));
+    }
     let dir = tempfile::tempdir().expect("a directory");
     let try_it = || {
         let exe = std::env::current_exe().expect("this test");
         let mut child = Command::new(exe);
-        child.args(["opens_for_the_parent", "--exact", "--ignored", "--nocapture"]).env("YHUB_TEST_DIR", dir.path());
+        child.args(["another_process_is_kept_out_until_this_one_ends", "--exact", "--nocapture"]).env("YHUB_TEST_DIR", dir.path());
         String::from_utf8_lossy(&child.output().expect("run").stdout).into_owned()
     };
     let log = open_log(dir.path()).expect("the first");
@@ -68,11 +71,9 @@ fn another_process_is_kept_out_until_this_one_ends() {
     open_log(dir.path()).expect("the other has ended, and its lock with it");
 }
 
-#[test]
-#[ignore = "run by another test, as a process of its own"]
-fn opens_for_the_parent() {
-    let Some(dir) = std::env::var_os("YHUB_TEST_DIR") else { return };
-    match open_log(Path::new(&dir)) {
+/// What the test above does in the process that it starts.
+fn open_for_the_parent(dir: &Path) {
+    match open_log(dir) {
         // The lock ends with the process, whether or not the log is closed.
         Ok(log) => {
             std::mem::forget(log);

@@ -98,10 +98,12 @@ fn kill_9_loses_nothing_that_anybody_was_shown() {
             (seed, thread::spawn(move || run(seed, rounds)))
         })
         .collect();
+    // All of them, before one that failed ends this process: each takes its hub along.
+    let ended: Vec<_> = runs.into_iter().map(|(seed, run)| (seed, run.join())).collect();
     let mut kills = 0;
-    for (seed, run) in runs {
+    for (seed, figures) in ended {
         let Figures { kills: of_seed, made, seen, compactions, attributed } =
-            run.join().unwrap_or_else(|_| panic!("seed {seed} failed; what went wrong is said above"));
+            figures.unwrap_or_else(|_| panic!("seed {seed} failed; what went wrong is said above"));
         kills += of_seed;
         println!(
             "seed {seed}: {of_seed} kills while writing, {made} updates made, {seen} shown to somebody, 0 lost, {compactions} compactions, \

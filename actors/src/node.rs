@@ -1,6 +1,7 @@
 //! What every actor of one node shares.
 
 use std::{
+    ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -26,8 +27,8 @@ pub struct WorkerSettings {
     pub poll: Duration,
 }
 
-/// What every actor of one node shares: stores, limits, time.
-pub struct Node {
+/// What a node is made of: stores, limits, time.
+pub struct NodeParts {
     /// The rooms' storage.
     pub documents: Documents,
     /// "Now" for attribution.
@@ -44,47 +45,28 @@ pub struct Node {
     pub worker: WorkerSettings,
     /// How many sessions may be open at once.
     pub max_connections: usize,
+}
+
+/// What every actor of one node shares.
+pub struct Node {
+    parts: NodeParts,
     started: tokio::time::Instant,
     next_session: AtomicU64,
     open: AtomicUsize,
 }
 
-/// Everything a [`Node`] is made of.
-pub struct NodeParts {
-    /// See [`Node::documents`].
-    pub documents: Documents,
-    /// See [`Node::time`].
-    pub time: Arc<dyn TimeSource>,
-    /// See [`Node::session_limits`].
-    pub session_limits: SessionLimits,
-    /// See [`Node::room_limits`].
-    pub room_limits: RoomLimits,
-    /// See [`Node::load_timeout`].
-    pub load_timeout: Duration,
-    /// See [`Node::snapshot_budget_bytes`].
-    pub snapshot_budget_bytes: usize,
-    /// See [`Node::worker`].
-    pub worker: WorkerSettings,
-    /// See [`Node::max_connections`].
-    pub max_connections: usize,
+impl Deref for Node {
+    type Target = NodeParts;
+
+    fn deref(&self) -> &NodeParts {
+        &self.parts
+    }
 }
 
 impl Node {
     /// A node that starts now.
     pub fn new(parts: NodeParts) -> Arc<Self> {
-        Arc::new(Self {
-            documents: parts.documents,
-            time: parts.time,
-            session_limits: parts.session_limits,
-            room_limits: parts.room_limits,
-            load_timeout: parts.load_timeout,
-            snapshot_budget_bytes: parts.snapshot_budget_bytes,
-            worker: parts.worker,
-            max_connections: parts.max_connections,
-            started: tokio::time::Instant::now(),
-            next_session: AtomicU64::new(1),
-            open: AtomicUsize::new(0),
-        })
+        Arc::new(Self { parts, started: tokio::time::Instant::now(), next_session: AtomicU64::new(1), open: AtomicUsize::new(0) })
     }
 
     /// Milliseconds since the start, never backwards; for timers.
@@ -98,7 +80,7 @@ impl Node {
         SessionId(self.next_session.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A place for one more session; `None` if [`Self::max_connections`] are open.
+    /// A place for one more session; `None` if [`NodeParts::max_connections`] are open.
     pub fn open_place(self: &Arc<Self>) -> Option<Place> {
         let taken = self.open.fetch_add(1, Ordering::Relaxed);
         let place = Place(self.clone());

@@ -40,6 +40,7 @@ const BRIDGE_BYTES: usize = 2 * PIECE_BYTES;
 /// let backend = web::Data::new(backend);
 /// HttpServer::new(move || App::new().service(yhub::scope("/api/ws/v1", &backend)))
 ///     .on_connect(yhub::on_connect)
+///     .disable_signals() // on its own, the server would end the System before `Backend::stop` has said goodbye
 ///     .bind(("127.0.0.1", 4400))?
 ///     .run()
 ///     .await

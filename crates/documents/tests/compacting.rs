@@ -232,6 +232,17 @@ async fn a_room_deleted_for_good_is_never_stored() {
     }
 }
 
+/// Its end is not held up by what cannot be read: it is trimmed all the same.
+#[tokio::test]
+async fn a_room_deleted_for_good_is_trimmed_whatever_it_holds() {
+    let rig = Rig::new();
+    rig.append(Bytes::from_static(b"no message")).await;
+    rig.write(&write(7, 0, "hello"), "ann").await;
+    rig.docs.put_tombstone(&rig.room, tombstone(true)).await.unwrap();
+    assert!(matches!(rig.compact().await.unwrap(), Compacted::Trimmed { trimmed: 2 }));
+    assert_eq!((rig.entries().await.len(), rig.rows().await.len()), (0, 0));
+}
+
 /// The deletion comes when everything is read and nothing stored: the store's barrier holds.
 #[tokio::test]
 async fn a_deletion_while_it_is_being_compacted_wins() {

@@ -61,7 +61,9 @@ fn another_process_is_kept_out_until_this_one_ends() {
     let try_it = || {
         let exe = std::env::current_exe().expect("this test");
         let mut child = Command::new(exe);
-        child.args(["another_process_is_kept_out_until_this_one_ends", "--exact", "--nocapture"]).env("YHUB_TEST_DIR", dir.path());
+        child
+            .args(["another_process_is_kept_out_until_this_one_ends", "--exact", "--nocapture"])
+            .env("YHUB_TEST_DIR", dir.path());
         String::from_utf8_lossy(&child.output().expect("run").stdout).into_owned()
     };
     let log = open_log(dir.path()).expect("the first");

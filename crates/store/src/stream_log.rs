@@ -114,7 +114,7 @@ pub trait TailControl: Send + Sync {
     /// Brings every entry of `room` after `after`. Following a room that is followed already starts over from `after`:
     /// nothing arrives any more of what was under way before.
     fn follow(&self, room: RoomId, after: StreamClock);
-    /// No entries of `room` from now on; some may be under way.
+    /// No entries of `room` from now on. Some may be under way; none of them arrives after a later `follow` of it.
     fn unfollow(&self, room: &RoomId);
 }
 

@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use yhub_encoding::MAX_UINT;
+use bytes::Bytes;
+use yhub_encoding::{MAX_UINT, awareness as wire};
 
 use crate::SessionId;
 
@@ -185,6 +186,28 @@ impl AwarenessBoard {
     pub fn speakers(&self) -> HashSet<SessionId> {
         self.clients.keys().copied().collect()
     }
+}
+
+/// Far above what editors say of themselves; the bytes of a client's message are bounded by the session.
+const PRESENCE_LIMITS: wire::AwarenessLimits = wire::AwarenessLimits { max_entries: 100_000, max_state_bytes: 1 << 20 };
+
+/// Presence as an awareness update.
+pub(super) fn encode_presence(entries: &[(u64, Presence)]) -> Bytes {
+    let entries: Vec<wire::Entry<'_>> = entries
+        .iter()
+        .map(|(client, p)| wire::Entry { client: *client, clock: p.clock, state: p.state.as_deref().unwrap_or("null") })
+        .collect();
+    Bytes::from(wire::encode(&entries))
+}
+
+/// Presence from an awareness update. `Err` says what is wrong with it.
+pub fn decode_presence(update: &[u8]) -> Result<Vec<(u64, Presence)>, String> {
+    let entries = wire::decode(update, PRESENCE_LIMITS).map_err(|error| error.to_string())?;
+    let presence = entries.into_iter().map(|entry| {
+        let state = (!entry.is_null()).then(|| entry.state.into());
+        (entry.client, Presence { clock: entry.clock, state })
+    });
+    Ok(presence.collect())
 }
 
 #[cfg(test)]

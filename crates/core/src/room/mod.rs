@@ -15,9 +15,9 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use yhub_content::{ContentIds, StateVector};
-use yhub_encoding::awareness as wire;
 
-pub use awareness::{AWARENESS_TIMEOUT, AwarenessBoard, Presence};
+use awareness::encode_presence;
+pub use awareness::{AWARENESS_TIMEOUT, AwarenessBoard, Presence, decode_presence};
 pub use effect::{Effect, FoldJob, Folded, Loaded, Recipients, ServerMessage, Submission, Variant};
 pub use outgoing::MAX_APPEND_ATTEMPTS;
 use outgoing::Outgoing;
@@ -522,26 +522,4 @@ impl RoomCore {
             effects.push(Effect::Cork(full));
         }
     }
-}
-
-/// Far above what editors say of themselves; the bytes of a client's message are bounded by the session.
-const PRESENCE_LIMITS: wire::AwarenessLimits = wire::AwarenessLimits { max_entries: 100_000, max_state_bytes: 1 << 20 };
-
-/// Presence as an awareness update.
-fn encode_presence(entries: &[(u64, Presence)]) -> Bytes {
-    let entries: Vec<wire::Entry<'_>> = entries
-        .iter()
-        .map(|(client, p)| wire::Entry { client: *client, clock: p.clock, state: p.state.as_deref().unwrap_or("null") })
-        .collect();
-    Bytes::from(wire::encode(&entries))
-}
-
-/// Presence from an awareness update. `Err` says what is wrong with it.
-pub fn decode_presence(update: &[u8]) -> Result<Vec<(u64, Presence)>, String> {
-    let entries = wire::decode(update, PRESENCE_LIMITS).map_err(|error| error.to_string())?;
-    let presence = entries.into_iter().map(|entry| {
-        let state = (!entry.is_null()).then(|| entry.state.into());
-        (entry.client, Presence { clock: entry.clock, state })
-    });
-    Ok(presence.collect())
 }

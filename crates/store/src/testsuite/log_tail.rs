@@ -81,6 +81,20 @@ pub async fn following_again_starts_over(rig: StreamLogRig) {
     assert_eq!(texts(&take(&mut tail, &room(1), 1, &mut Vec::new()).await), ["d"]);
 }
 
+/// What was under way when a room was unfollowed does not come before, or among, what a later follow brings.
+pub async fn following_after_unfollowing_starts_over(rig: StreamLogRig) {
+    let (control, mut tail) = rig.log.tail().await.expect("tail");
+    for round in 0..20 {
+        control.follow(room(1), StreamClock::ZERO);
+        append(rig.log(), &room(1), &["a", "b"]).await;
+        control.unfollow(&room(1));
+        control.follow(room(1), StreamClock::ZERO);
+        let arrived = texts(&take(&mut tail, &room(1), 2 * (round + 1), &mut Vec::new()).await);
+        assert_eq!(arrived, ["a", "b"].repeat(round + 1), "round {round}");
+        control.unfollow(&room(1));
+    }
+}
+
 /// Entries that were trimmed before they could be brought are a gap, and the room is not followed any more.
 pub async fn trimmed_entries_are_a_gap(rig: StreamLogRig) {
     let appended = append(rig.log(), &room(1), &["a", "b", "c"]).await;

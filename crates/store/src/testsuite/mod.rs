@@ -110,7 +110,7 @@ macro_rules! stream_log_conformance {
             giving_back_frees_at_once, giving_back_needs_owner_and_epoch, epochs_and_attempts_grow,
             workers_share_no_task, time_that_goes_back_strands_no_task, a_cancelled_claim_loses_no_task;
             log_tail: brings_the_old_then_the_new, follows_from_the_clock_asked_for, unfollowed_means_silent,
-            following_again_starts_over, trimmed_entries_are_a_gap, following_from_the_trimmed_clock_is_no_gap,
+            following_again_starts_over, following_after_unfollowing_starts_over, trimmed_entries_are_a_gap, following_from_the_trimmed_clock_is_no_gap,
             nothing_lost_or_twice_under_load, nothing_lost_or_twice_while_refollowing, an_undrained_tail_loses_nothing,
             many_rooms_in_one_tail, what_arrives_can_be_read, a_dropped_tail_disturbs_nobody, fillers_arrive;
         );

@@ -78,11 +78,11 @@ impl<T: Transport> Session<T> {
         }
         if let Stage::Open = self.stage {
             let read = self.read(notice.corked, ctx, cx);
-            // Also when the connection is over: what was read before its end is still the client's word.
             if std::mem::take(&mut self.is_time) && read.is_ok() {
                 self.on_due();
                 self.arm(ctx);
             }
+            // Also when the connection is over: what was read before its end is still the client's word.
             self.hand_over();
             read?;
             // A refused message closes; so does a close frame of the client.

@@ -13,7 +13,6 @@ use actix_web::{App, dev::AppConfig};
 use anyhow::Context;
 use tokio::sync::Mutex;
 use yhub_actors::{Census, Count, Shutdown};
-use yhub_core::SystemClock;
 use yhub_store::{DocStore, StreamLog};
 
 pub use config::Config;
@@ -48,7 +47,7 @@ impl Backend {
     /// The stores that [`Self::start`] would open.
     #[doc(hidden)]
     pub fn open_stores(config: &Config) -> anyhow::Result<(Arc<dyn StreamLog>, Arc<dyn DocStore>)> {
-        wiring::open_embedded(config, Arc::new(SystemClock))
+        wiring::open_embedded(config)
     }
 
     /// [`Self::start`] on stores that the caller has opened: for tests that wrap them to count calls or make them fail.

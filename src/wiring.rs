@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 use yhub_actors::{Node, NodeParts, Registry, WorkerSettings};
 use yhub_content as content;
-use yhub_core::{RoomLimits, SessionLimits, SystemClock, TimeSource};
+use yhub_core::{RoomLimits, SessionLimits, SystemClock};
 use yhub_documents::{ComputePool, Documents};
 use yhub_store::{DocStore, StreamLog};
 use yhub_store_sql::{Durability, EmbeddedLog, EmbeddedLogOptions, SqliteDocs, SqliteDocsOptions};
@@ -42,44 +42,32 @@ pub(crate) struct Running {
 
 /// Opens the stores and starts the actors.
 pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
-    let time: Arc<dyn TimeSource> = Arc::new(SystemClock);
-    let (log, store) = open_embedded(config, time.clone())?;
-    start_on(config, time, log, store)
+    let (log, store) = open_embedded(config)?;
+    start_with(config, log, store)
 }
 
-/// Starts the actors on stores that the caller has opened.
-pub(crate) fn start_with(config: &Config, log: Arc<dyn StreamLog>, store: Arc<dyn DocStore>) -> anyhow::Result<Running> {
-    start_on(config, Arc::new(SystemClock), log, store)
-}
-
-pub(crate) fn open_embedded(
-    config: &Config,
-    time: Arc<dyn TimeSource>,
-) -> anyhow::Result<(Arc<dyn StreamLog>, Arc<dyn DocStore>)> {
+/// Opens the stores in the data directory.
+pub(crate) fn open_embedded(config: &Config) -> anyhow::Result<(Arc<dyn StreamLog>, Arc<dyn DocStore>)> {
     let dir = &config.data_dir;
     let mut options = EmbeddedLogOptions::new(dir);
     options.durability = match config.embedded.durability {
         config::Durability::PowerLoss => Durability::PowerLoss,
         config::Durability::ProcessCrash => Durability::ProcessCrash,
     };
-    let log = EmbeddedLog::open(options, time)?;
+    let log = EmbeddedLog::open(options, Arc::new(SystemClock))?;
     let store = SqliteDocs::open(SqliteDocsOptions::new(dir))?;
     Ok((Arc::new(log), Arc::new(store)))
 }
 
-fn start_on(
-    config: &Config,
-    time: Arc<dyn TimeSource>,
-    log: Arc<dyn StreamLog>,
-    store: Arc<dyn DocStore>,
-) -> anyhow::Result<Running> {
+/// Starts the actors on stores that the caller has opened.
+pub(crate) fn start_with(config: &Config, log: Arc<dyn StreamLog>, store: Arc<dyn DocStore>) -> anyhow::Result<Running> {
     let compute = &config.compute;
     let pool = ComputePool::new(or_cores(compute.threads), compute.queue, compute.deadline_ms.duration())
         .context("cannot start the compute threads")?;
     let documents = Documents::new(log.clone(), store.clone(), pool, guard_limits(config));
     let node = Node::new(NodeParts {
         documents,
-        time,
+        time: Arc::new(SystemClock),
         session_limits: session_limits(config),
         room_limits: room_limits(config),
         load_timeout: config.room.load_timeout_ms.duration(),

@@ -354,8 +354,7 @@ impl Handler<Join> for Room {
         }
         join.outbox.cork(self.core.is_corked());
         self.outboxes.insert(join.session, join.outbox);
-        let mut effects = self.core.on_tick(self.node.time.now_ms());
-        effects.extend(self.core.on_join(join.session, join.variant));
+        let effects = self.core.on_join(join.session, join.variant);
         self.carry_out(effects, ctx);
     }
 }

@@ -12,7 +12,6 @@ use yhub_documents::Compacted;
 use yhub_store::{
     AssetSelection, WorkerId,
     faults::{DocMethod, Fault, LogMethod},
-    testsuite::SplitMix,
 };
 
 /// What is written before the first compaction, and between the two.
@@ -195,7 +194,7 @@ async fn two_workers_at_once_lose_nothing() {
 async fn nothing_is_lost_over_many_rounds_of_faults() {
     for seed in 0..12 {
         let rig = Rig::new();
-        let mut random = SplitMix(seed);
+        let mut random = fastrand::Rng::with_seed(seed);
         rig.log_faults.by_chance(seed, 6, &[LogMethod::Read, LogMethod::Complete], &[Fault::FailBefore, Fault::FailAfter]);
         rig.doc_faults.by_chance(seed + 1, 6, &[DocMethod::Read, DocMethod::Store], &[Fault::FailBefore, Fault::FailAfter]);
         let (mut updates, mut failed, mut stored) = (Vec::new(), 0, 0);
@@ -203,14 +202,14 @@ async fn nothing_is_lost_over_many_rounds_of_faults() {
             let update = if round == 0 { write(7, 0, "x") } else { go_on(7, round, "x") };
             rig.write(&update, &format!("user-{round}")).await;
             updates.push(update);
-            if random.below(4) == 0 {
-                rig.write(&updates[random.below(updates.len() as u64) as usize], "mallory").await;
+            if random.u64(..4) == 0 {
+                rig.write(&updates[random.u64(..updates.len() as u64) as usize], "mallory").await;
             }
-            let worker = WorkerId(format!("worker-{}", random.below(3)));
-            rig.time.advance(Duration::from_secs(random.below(12)));
+            let worker = WorkerId(format!("worker-{}", random.u64(..3)));
+            rig.time.advance(Duration::from_secs(random.u64(..12)));
             let tasks = rig.log.claim(&worker, 1, Duration::ZERO, support::LEASE).await.unwrap();
             if let Some(task) = tasks.first() {
-                match rig.faulty().compact(&worker, task, Duration::from_secs(random.below(3) * 5)).await {
+                match rig.faulty().compact(&worker, task, Duration::from_secs(random.u64(..3) * 5)).await {
                     Ok(_) => stored += 1,
                     Err(_) => failed += 1,
                 }

@@ -14,9 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use yhub_core::{RoomId, StreamClock, SystemClock, TimeSource};
-use yhub_store::{
-    Append, AssetSelection, Completed, DocStore, ReadLimit, StoreVersion, StreamLog, TaskEpoch, WorkerId, testsuite::SplitMix,
-};
+use yhub_store::{Append, AssetSelection, Completed, DocStore, ReadLimit, StoreVersion, StreamLog, TaskEpoch, WorkerId};
 use yhub_store_sql::{Durability, EmbeddedLog, EmbeddedLogOptions, SqliteDocs, SqliteDocsOptions};
 
 const ROOMS: u64 = 8;
@@ -38,10 +36,10 @@ fn acknowledged_is_there_after_kill_9() {
     }
     for (seed, durability) in [(1, "power"), (2, "process"), (3, "power")] {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut random = SplitMix(seed);
+        let mut random = fastrand::Rng::with_seed(seed);
         let mut acknowledged = Acknowledged::default();
         for round in 0..ROUNDS {
-            let last = run_and_kill(dir.path(), durability, random.any(), random.below(2_500), &mut acknowledged);
+            let last = run_and_kill(dir.path(), durability, random.u64(..), random.u64(..2_500), &mut acknowledged);
             assert!(last > 0, "seed {seed}, round {round}: the child did nothing");
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(acknowledged.check(dir.path(), &format!("seed {seed}, round {round}")));
@@ -182,10 +180,10 @@ fn write_until_killed(dir: &Path) {
         for writer in 0..ROOMS {
             let log = log.clone();
             tokio::spawn(async move {
-                let mut random = SplitMix(seed + writer);
+                let mut random = fastrand::Rng::with_seed(seed + writer);
                 loop {
-                    let n = random.below(ROOMS);
-                    let texts: Vec<_> = (0..1 + random.below(3)).map(|_| format!("{:x}", random.any())).collect();
+                    let n = random.u64(..ROOMS);
+                    let texts: Vec<_> = (0..1 + random.u64(..3)).map(|_| format!("{:x}", random.u64(..))).collect();
                     let messages = texts.iter().cloned().map(Bytes::from).collect();
                     let append = Append { room: room(n), messages, floor: StreamClock::ZERO };
                     for (clock, text) in log.append(append).await.expect("append").iter().zip(&texts) {

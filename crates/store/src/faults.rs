@@ -17,7 +17,7 @@ use yhub_core::{RoomId, StreamClock};
 
 use crate::{
     Append, AssetSelection, BoxError, Completed, DocStore, DocStoreError, ReadLimit, ReadPage, StoreOutcome, StoreVersion,
-    StoredRoom, StreamLog, StreamLogError, Tail, TailControl, TailEvent, Task, TaskId, Tombstone, WorkerId, testsuite::SplitMix,
+    StoredRoom, StreamLog, StreamLogError, Tail, TailControl, TailEvent, Task, TaskId, Tombstone, WorkerId,
 };
 
 /// A method of [`StreamLog`], or what comes out of its tail.
@@ -74,7 +74,7 @@ struct Rules<M> {
 }
 
 struct Chance<M> {
-    random: SplitMix,
+    random: fastrand::Rng,
     one_in: u64,
     methods: Vec<M>,
     faults: Vec<Fault>,
@@ -112,7 +112,12 @@ impl<M: Copy + Eq + Hash> FaultPlan<M> {
     /// About one in `one_in` calls of any of `methods` has one of `faults`. The same seed and the same order of calls
     /// give the same faults. Without methods or faults, nothing happens.
     pub fn by_chance(&self, seed: u64, one_in: u64, methods: &[M], faults: &[Fault]) {
-        let chance = Chance { random: SplitMix(seed), one_in: one_in.max(1), methods: methods.to_vec(), faults: faults.to_vec() };
+        let chance = Chance {
+            random: fastrand::Rng::with_seed(seed),
+            one_in: one_in.max(1),
+            methods: methods.to_vec(),
+            faults: faults.to_vec(),
+        };
         self.rules().chance = Some(chance);
     }
 
@@ -144,10 +149,10 @@ impl<M: Copy + Eq + Hash> FaultPlan<M> {
             return Some(fault);
         }
         let chance = rules.chance.as_mut().filter(|chance| chance.methods.contains(&method))?;
-        if chance.faults.is_empty() || chance.random.below(chance.one_in) != 0 {
+        if chance.faults.is_empty() || chance.random.u64(..chance.one_in) != 0 {
             return None;
         }
-        let which = chance.random.below(chance.faults.len() as u64);
+        let which = chance.random.u64(..chance.faults.len() as u64);
         chance.faults.get(usize::try_from(which).ok()?).copied()
     }
 

@@ -1,27 +1,23 @@
 //! Choices that a seed repeats.
 
-/// A small generator (splitmix64): the same seed gives the same choices, for ever.
+/// A generator of choices: the same seed gives the same ones.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub struct Random(fastrand::Rng);
 
 impl Random {
     /// A generator with this seed.
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(fastrand::Rng::with_seed(seed))
     }
 
     /// Any number.
     pub fn any(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.u64(..)
     }
 
     /// A number below `bound`, which must not be 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        (self.any() % bound as u64) as usize
+        self.0.usize(..bound)
     }
 
     /// One of `choices`, which must not be empty.
@@ -31,6 +27,6 @@ impl Random {
 
     /// So many random bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.any() as u8).collect()
+        std::iter::repeat_with(|| self.0.u8(..)).take(len).collect()
     }
 }

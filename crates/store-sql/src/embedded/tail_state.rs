@@ -198,7 +198,6 @@ fn cost_bytes(entry: &LogEntry) -> usize {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use yhub_store::testsuite::SplitMix;
 
     use super::*;
 
@@ -255,30 +254,30 @@ mod tests {
         let (mut gaps, mut delivered, mut behind) = (0, 0, 0);
         for seed in 0..600 {
             const ROOMS: usize = 3;
-            let mut random = SplitMix(seed);
-            let bound = [1, 200, 10_000][random.below(3) as usize];
+            let mut random = fastrand::Rng::with_seed(seed);
+            let bound = [1, 200, 10_000][random.u64(..3) as usize];
             let mut tail = TailState::new(bound);
             let mut model = Model { committed: vec![vec![]; ROOMS], trimmed: vec![StreamClock::ZERO; ROOMS], ..Model::default() };
             let mut seen: Vec<Seen> = (0..ROOMS).map(|_| Seen::default()).collect();
             // At the end everything comes to rest, and nothing may be missing then.
             let (busy, rest) = (300, 400);
             for step in 0..busy + rest {
-                let n = random.below(ROOMS as u64) as usize;
-                let choice = if step < busy { random.below(10) } else { 5 + random.below(5) };
+                let n = random.u64(..ROOMS as u64) as usize;
+                let choice = if step < busy { random.u64(..10) } else { 5 + random.u64(..5) };
                 match choice {
-                    0 | 1 => model.commit(n, 1 + random.below(3), random.below(120) as usize),
-                    2 if random.below(4) == 0 && !model.committed[n].is_empty() => {
-                        let upto = random.below(model.committed[n].len() as u64) as usize;
+                    0 | 1 => model.commit(n, 1 + random.u64(..3), random.u64(..120) as usize),
+                    2 if random.u64(..4) == 0 && !model.committed[n].is_empty() => {
+                        let upto = random.u64(..model.committed[n].len() as u64) as usize;
                         model.trimmed[n] = model.committed[n][upto].clock;
                         model.committed[n].drain(..=upto);
                     }
-                    3 if random.below(3) == 0 => {
+                    3 if random.u64(..3) == 0 => {
                         let last = model.committed[n].last().map_or(StreamClock::ZERO, |entry| entry.clock);
-                        let after = [StreamClock::ZERO, last, seen[n].position][random.below(3) as usize];
+                        let after = [StreamClock::ZERO, last, seen[n].position][random.u64(..3) as usize];
                         tail.follow(room(n), after);
                         seen[n] = Seen { position: after, followed: true };
                     }
-                    4 if random.below(6) == 0 => {
+                    4 if random.u64(..6) == 0 => {
                         tail.unfollow(&room(n));
                         seen[n].followed = false;
                     }
@@ -288,8 +287,8 @@ mod tests {
                         }
                     }
                     _ => {
-                        let event = if random.below(2) == 0 && !model.pages.is_empty() {
-                            let at = random.below(model.pages.len() as u64) as usize;
+                        let event = if random.u64(..2) == 0 && !model.pages.is_empty() {
+                            let at = random.u64(..model.pages.len() as u64) as usize;
                             let (ticket, page) = model.pages.swap_remove(at);
                             tail.page(ticket, page)
                         } else {
@@ -297,7 +296,7 @@ mod tests {
                                 Step::Deliver(event) => Some(event),
                                 Step::Read(ticket) => {
                                     behind += 1;
-                                    model.read(ticket, 1 + random.below(4) as usize);
+                                    model.read(ticket, 1 + random.u64(..4) as usize);
                                     None
                                 }
                                 Step::Wait => None,

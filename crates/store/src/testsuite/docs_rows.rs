@@ -4,7 +4,7 @@ use bytes::Bytes;
 use yhub_core::{RoomId, StreamClock};
 
 use super::{
-    DocStoreRig, SplitMix,
+    DocStoreRig,
     support::{odd_rooms, room},
 };
 use crate::{AssetKind, AssetSelection, DocStore, DocStoreError, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, VersionRow};
@@ -166,9 +166,9 @@ pub async fn a_name_with_nul_is_kept_or_refused(rig: DocStoreRig) {
 
 /// 20 MB in one asset, beside small ones.
 pub async fn big_assets_are_whole(rig: DocStoreRig) {
-    let mut chance = SplitMix(3);
+    let mut chance = fastrand::Rng::with_seed(3);
     let mut version = version(&room(1), at(1, 0));
-    version.assets[AssetKind::NongcDoc as usize] = (0..20_000_000 / 8).flat_map(|_| chance.any().to_le_bytes()).collect();
+    version.assets[AssetKind::NongcDoc as usize] = (0..20_000_000 / 8).flat_map(|_| chance.u64(..).to_le_bytes()).collect();
     store(rig.docs.as_ref(), version.clone()).await;
     assert!(read(rig.docs.as_ref(), &room(1)).await.rows == [as_row(&version)], "changed");
 }

@@ -6,7 +6,7 @@ use futures_util::{FutureExt, future::join_all};
 use yhub_core::RoomId;
 
 use super::{
-    DocStoreRig, SplitMix,
+    DocStoreRig,
     docs_rows::{at, in_place_of, keys, read, store, version},
     support::room,
 };
@@ -158,17 +158,17 @@ pub async fn readers_see_one_moment(rig: DocStoreRig) {
 /// A store that is dropped half way has replaced wholly or not at all, and does not disturb the next one.
 pub async fn a_cancelled_store_is_whole_or_absent(rig: DocStoreRig) {
     let docs = rig.docs.as_ref();
-    let mut chance = SplitMix(23);
+    let mut chance = fastrand::Rng::with_seed(23);
     store(docs, version(&room(1), at(0, 0))).await;
     for step in 1..=60 {
         let before = keys(docs, &room(1)).await;
         let replaces = before.clone();
         let mut storing = docs.store(StoreVersion { replaces, ..version(&room(1), at(step, 0)) });
-        for _ in 0..chance.below(5) {
+        for _ in 0..chance.u64(..5) {
             if storing.as_mut().now_or_never().is_some() {
                 break;
             }
-            tokio::time::sleep(Duration::from_micros(chance.below(500))).await;
+            tokio::time::sleep(Duration::from_micros(chance.u64(..500))).await;
         }
         drop(storing);
         // It may go on for a while; what is seen must be one or the other throughout.

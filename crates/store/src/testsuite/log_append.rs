@@ -8,7 +8,7 @@ use yhub_core::StreamClock;
 
 use super::{
     StreamLogRig,
-    support::{NO_LIMIT, SplitMix, append, append_above, assert_ascending, clocks, entries, odd_rooms, room, texts, worker},
+    support::{NO_LIMIT, append, append_above, assert_ascending, clocks, entries, odd_rooms, room, texts, worker},
 };
 use crate::Append;
 
@@ -138,8 +138,8 @@ pub async fn odd_room_names_are_kept_apart(rig: StreamLogRig) {
 
 /// 10 MB in one message, and in many of one append.
 pub async fn big_messages_are_whole(rig: StreamLogRig) {
-    let mut chance = SplitMix(7);
-    let big: Bytes = (0..10_000_000 / 8).flat_map(|_| chance.any().to_le_bytes()).collect();
+    let mut chance = fastrand::Rng::with_seed(7);
+    let big: Bytes = (0..10_000_000 / 8).flat_map(|_| chance.u64(..).to_le_bytes()).collect();
     let pieces: Vec<Bytes> = (0..10_000).map(|at| big.slice(at * 1000..(at + 1) * 1000)).collect();
     for messages in [vec![big.clone()], pieces] {
         let floor = StreamClock::ZERO;
@@ -178,15 +178,15 @@ pub async fn clocks_go_on_after_the_stream_was_empty(rig: StreamLogRig) {
 
 /// An append that is dropped half way stands wholly or not at all, and does not disturb the next one.
 pub async fn a_cancelled_append_is_whole_or_absent(rig: StreamLogRig) {
-    let mut chance = SplitMix(11);
+    let mut chance = fastrand::Rng::with_seed(11);
     for n in 0..60 {
         let messages = ["a", "b", "c"].map(|text| Bytes::from(format!("{n} {text}"))).to_vec();
         let mut append = Box::pin(rig.log.append(Append { room: room(1), messages, floor: StreamClock::ZERO }));
-        for _ in 0..chance.below(4) {
+        for _ in 0..chance.u64(..4) {
             if append.as_mut().now_or_never().is_some() {
                 break;
             }
-            tokio::time::sleep(Duration::from_micros(chance.below(400))).await;
+            tokio::time::sleep(Duration::from_micros(chance.u64(..400))).await;
         }
         drop(append);
     }

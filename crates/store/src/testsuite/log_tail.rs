@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use yhub_core::{RoomId, StreamClock};
 
 use super::{
-    SplitMix, StreamLogRig,
+    StreamLogRig,
     support::{append, clocks, entries, next, room, take, texts, worker},
 };
 use crate::{Append, LogEntry, StreamLog, TailEvent};
@@ -135,11 +135,11 @@ fn write_to(rig: &StreamLogRig, rooms: usize, each: usize) -> Vec<JoinHandle<()>
         .map(|n| {
             let log = rig.log.clone();
             tokio::spawn(async move {
-                let mut chance = SplitMix(n as u64);
+                let mut chance = fastrand::Rng::with_seed(n as u64);
                 for at in 0..each {
                     append(log.as_ref(), &room(n), &[&at.to_string()]).await;
-                    if chance.below(4) == 0 {
-                        tokio::time::sleep(Duration::from_micros(chance.below(500))).await;
+                    if chance.u64(..4) == 0 {
+                        tokio::time::sleep(Duration::from_micros(chance.u64(..500))).await;
                     }
                 }
             })
@@ -187,15 +187,15 @@ pub async fn nothing_lost_or_twice_while_refollowing(rig: StreamLogRig) {
     let mut seen: Vec<Vec<LogEntry>> = vec![Vec::new(); ROOMS];
     (0..ROOMS).for_each(|n| control.follow(room(n), StreamClock::ZERO));
     let writers = write_to(&rig, ROOMS, EACH);
-    let mut chance = SplitMix(17);
+    let mut chance = fastrand::Rng::with_seed(17);
     while seen.iter().map(Vec::len).sum::<usize>() < ROOMS * EACH {
         let TailEvent::Entries { room: of, entries } = next(&mut tail).await else { panic!("a gap") };
         let n = (0..ROOMS).find(|n| room(*n) == of).expect("a followed room");
         seen[n].extend(entries.iter().cloned());
-        if chance.below(3) == 0 {
-            let n = chance.below(ROOMS as u64) as usize;
+        if chance.u64(..3) == 0 {
+            let n = chance.u64(..ROOMS as u64) as usize;
             let after = seen[n].last().map_or(StreamClock::ZERO, |entry| entry.clock);
-            if chance.below(2) == 0 {
+            if chance.u64(..2) == 0 {
                 control.unfollow(&room(n));
             }
             control.follow(room(n), after);

@@ -6,7 +6,7 @@ use futures_util::{FutureExt, future::join_all};
 use yhub_core::StreamClock;
 
 use super::{
-    SplitMix, StreamLogRig,
+    StreamLogRig,
     support::{append, append_above, assert_ascending, clocks, entries, room, texts, worker},
 };
 use crate::{Completed, Task, TaskEpoch, TaskId, WorkerId};
@@ -318,15 +318,15 @@ pub async fn a_cancelled_claim_loses_no_task(rig: StreamLogRig) {
     for n in 0..ROOMS {
         append(rig.log(), &room(n), &["a"]).await;
     }
-    let mut chance = SplitMix(13);
+    let mut chance = fastrand::Rng::with_seed(13);
     for _ in 0..ROOMS {
         let who = worker("cancelled");
         let mut claim = rig.log.claim(&who, 1, Duration::ZERO, rig.ticks(10));
-        for _ in 0..chance.below(3) {
+        for _ in 0..chance.u64(..3) {
             if claim.as_mut().now_or_never().is_some() {
                 break;
             }
-            tokio::time::sleep(Duration::from_micros(chance.below(300))).await;
+            tokio::time::sleep(Duration::from_micros(chance.u64(..300))).await;
         }
         drop(claim);
     }

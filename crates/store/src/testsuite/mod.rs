@@ -21,7 +21,6 @@ use std::{any::Any, future::Future, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use yhub_core::{ManualTime, RoomId, StreamClock};
 
-pub use self::support::SplitMix;
 use crate::{DocStore, StreamLog};
 
 /// A case that takes longer than this hangs.

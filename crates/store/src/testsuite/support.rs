@@ -1,4 +1,4 @@
-//! What the cases share: short ways to call the traits, and numbers by chance that can be repeated.
+//! What the cases share: short ways to call the traits.
 
 use std::time::Duration;
 
@@ -8,26 +8,6 @@ use yhub_core::{RoomId, StreamClock};
 
 use super::StreamLogRig;
 use crate::{Append, Completed, LogEntry, ReadLimit, StreamLog, Tail, TailEvent, Task, WorkerId};
-
-/// A generator of numbers by chance, the same for the same seed: Vigna's splitmix64.
-#[derive(Clone, Debug)]
-pub struct SplitMix(pub u64);
-
-impl SplitMix {
-    /// Any number.
-    pub fn any(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`, which must not be 0.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.any() % bound
-    }
-}
 
 /// Reads that stop at nothing.
 pub(super) const NO_LIMIT: ReadLimit = ReadLimit { entries: 1_000_000, size_bytes: usize::MAX };

@@ -11,6 +11,7 @@ use actix_http::HttpService;
 use actix_service::{ServiceFactoryExt, fn_service, map_config};
 use actix_web::{App, dev::AppConfig};
 use anyhow::Context;
+use socket2::SockRef;
 use tokio::sync::Mutex;
 use yhub_actors::{Census, Count, Shutdown};
 use yhub_store::{DocStore, StreamLog};
@@ -23,7 +24,7 @@ use http::Readiness;
 use wiring::{Door, Running};
 
 /// Connections that wait to be accepted.
-const BACKLOG: u32 = 8192;
+const BACKLOG: i32 = 8192;
 /// Even a hub that is to stop at once gives its actors so long.
 const SHORTEST_SHUTDOWN: Duration = Duration::from_millis(100);
 
@@ -153,6 +154,8 @@ impl Hub {
     }
 
     fn listen(config: &Config, socket: std::net::TcpListener, backend: Backend) -> anyhow::Result<Self> {
+        // `bind` lets only 128 connections wait: with more at once, the others try again after a second.
+        SockRef::from(&socket).listen(BACKLOG).context("cannot listen with a longer queue")?;
         let addr = socket.local_addr().context("the socket has no address")?;
         let readiness = backend.readiness();
         let server = serve(config, socket, backend.door().clone(), readiness.clone())?;
@@ -221,7 +224,6 @@ fn serve(
     };
     let server = actix_server::Server::build()
         .workers(or_cores(config.server.threads))
-        .backlog(BACKLOG)
         .max_concurrent_connections(config.server.max_connections)
         .disable_signals()
         .listen("hub", socket, factory)

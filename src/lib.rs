@@ -2,10 +2,11 @@
 
 pub mod config;
 pub mod http;
+mod stores;
 mod wiring;
 mod ws;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use actix_http::HttpService;
 use actix_service::{ServiceFactoryExt, fn_service, map_config};
@@ -13,11 +14,13 @@ use actix_web::{App, dev::AppConfig};
 use anyhow::Context;
 use socket2::SockRef;
 use tokio::sync::Mutex;
-use yhub_actors::{Census, Count, Shutdown};
-use yhub_store::{DocStore, StreamLog};
+use yhub_actors::{Count, Shutdown};
+use yhub_core::HubFault;
 
 pub use config::Config;
+pub use stores::{Stores, migrate};
 pub use ws::{on_connect, scope};
+pub use yhub_actors::Census;
 
 use config::or_cores;
 use http::Readiness;
@@ -31,6 +34,7 @@ const SHORTEST_SHUTDOWN: Duration = Duration::from_millis(100);
 /// Stores and actors without a server: for whoever mounts [`scope`] in an `App` of their own.
 pub struct Backend {
     running: Running,
+    drain: Duration,
     shutdown: Duration,
 }
 
@@ -42,37 +46,47 @@ impl Backend {
     /// If the configuration is not valid or a store cannot be opened. Nothing is left running then.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         config.validate()?;
-        Ok(Self { running: wiring::start(config).await?, shutdown: config.server.shutdown_ms.duration() })
+        Ok(Self::of(config, wiring::start(config).await?))
     }
 
     /// The stores that [`Self::start`] would open.
     #[doc(hidden)]
-    pub fn open_stores(config: &Config) -> anyhow::Result<(Arc<dyn StreamLog>, Arc<dyn DocStore>)> {
-        wiring::open_embedded(config)
+    pub async fn open_stores(config: &Config) -> anyhow::Result<Stores> {
+        Stores::open(config).await
     }
 
     /// [`Self::start`] on stores that the caller has opened: for tests that wrap them to count calls or make them fail.
     #[doc(hidden)]
-    pub async fn start_with(config: &Config, log: Arc<dyn StreamLog>, store: Arc<dyn DocStore>) -> anyhow::Result<Self> {
+    pub async fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Self> {
         config.validate()?;
-        Ok(Self { running: wiring::start_with(config, log, store)?, shutdown: config.server.shutdown_ms.duration() })
+        Ok(Self::of(config, wiring::start_with(config, stores)?))
+    }
+
+    fn of(config: &Config, running: Running) -> Self {
+        let server = &config.server;
+        Self { running, drain: server.drain_ms.duration(), shutdown: server.shutdown_ms.duration() }
     }
 
     pub(crate) fn door(&self) -> &Door {
         &self.running.door
     }
 
-    /// Do the stores answer? With a switch for when the hub stops.
+    /// Do the stores answer, and does compaction work? With a switch for when the hub stops.
     pub fn readiness(&self) -> Readiness {
-        let (log, store) = (self.running.log.clone(), self.running.store.clone());
+        let (log, docs) = (self.running.stores.log.clone(), self.running.stores.docs.clone());
+        let compaction = self.running.door.node.compaction_health().clone();
         Readiness::of()
             .and("stream", move || {
                 let log = log.clone();
                 async move { Ok(log.check().await?) }
             })
             .and("documents", move || {
-                let store = store.clone();
-                async move { Ok(store.check().await?) }
+                let docs = docs.clone();
+                async move { Ok(docs.check().await?) }
+            })
+            .and("compaction", move || {
+                let fault = compaction.fault().filter(|_| compaction.withholds_readiness());
+                async move { fault.map_or(Ok(()), |fault| Err(at_fault(&fault))) }
             })
             .done()
     }
@@ -95,13 +109,14 @@ impl Backend {
         self.running.registry_is_gone.closed().await;
     }
 
-    /// Closes all sessions, ends what is under way, within `server.shutdown_ms`.
+    /// Closes all sessions over `server.drain_ms`, and ends what is under way within `server.shutdown_ms` after that.
     ///
     /// # Errors
     /// If that took too long. Everything that was accepted is in the stream all the same.
     pub async fn stop(&self) -> anyhow::Result<()> {
         let within = self.shutdown.max(SHORTEST_SHUTDOWN);
-        let orderly = tokio::time::timeout(within, self.running.door.registry.send(Shutdown)).await;
+        let shutdown = Shutdown::over(self.drain);
+        let orderly = tokio::time::timeout(self.drain + within, self.running.door.registry.send(shutdown)).await;
         // Sessions still say goodbye on the server's threads; they have a moment for it.
         let sessions = async {
             while self.open_sessions() > 0 {
@@ -114,6 +129,11 @@ impl Backend {
             .with_context(|| format!("rooms were still busy after {within:?} (`server.shutdown_ms`)"))?
             .context("the registry died")
     }
+}
+
+/// Why a hub whose compactions fail is not ready.
+fn at_fault(fault: &HubFault) -> anyhow::Error {
+    anyhow::anyhow!("{} rooms fail to be compacted alike, so this hub is at fault ({})", fault.rooms, fault.signature)
 }
 
 impl Drop for Backend {
@@ -141,6 +161,7 @@ impl Hub {
     /// running then.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         config.validate()?;
+        anyhow::ensure!(config.role.serves(), "a hub of the role {} has no server: start a `Backend`", config.role);
         // Before the stores: an address that is taken is the most usual reason to fail.
         let socket = bind(&config)?;
         let backend = Backend::start(&config).await?;
@@ -188,7 +209,8 @@ impl Hub {
         }
     }
 
-    /// Takes no more clients, closes those there are, ends what is under way, and stops; within `server.shutdown_ms`.
+    /// Takes no more clients, closes those there are over `server.drain_ms`, ends what is under way, and stops; within
+    /// `server.shutdown_ms` after that.
     ///
     /// # Errors
     /// If that took too long. Everything that was accepted is in the stream all the same.

@@ -7,13 +7,16 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 use yhub_actors::{Node, NodeParts, Registry, WorkerSettings};
 use yhub_content as content;
-use yhub_core::{RoomLimits, SessionLimits, SystemClock};
+use yhub_core::{PoisonPolicy, RoomLimits, SessionLimits, SystemClock};
 use yhub_documents::{ComputePool, Documents};
-use yhub_store::{DocStore, StreamLog};
-use yhub_store_sql::{Durability, EmbeddedLog, EmbeddedLogOptions, SqliteDocs, SqliteDocsOptions};
+use yhub_store_redis::{RedisLog, RedisLogOptions};
+use yhub_store_sql::{
+    Durability, EmbeddedLog, EmbeddedLogOptions, OpenError, PostgresDocs, PostgresDocsOptions, SqliteDocs, SqliteDocsOptions,
+    migrate_postgres,
+};
 
 use crate::{
-    Config,
+    Config, Stores,
     config::{self, or_cores},
     ws::Gate,
 };
@@ -32,8 +35,7 @@ pub(crate) struct Door {
 /// A node whose actors run.
 pub(crate) struct Running {
     pub(crate) door: Door,
-    pub(crate) log: Arc<dyn StreamLog>,
-    pub(crate) store: Arc<dyn DocStore>,
+    pub(crate) stores: Stores,
     /// Closed when the registry is gone.
     pub(crate) registry_is_gone: mpsc::Sender<()>,
     /// The threads of rooms and registry.
@@ -42,31 +44,102 @@ pub(crate) struct Running {
 
 /// Opens the stores and starts the actors.
 pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
-    let (log, store) = open_embedded(config)?;
-    start_with(config, log, store)
+    start_with(config, open_stores(config).await?)
 }
 
-/// Opens the stores in the data directory.
-pub(crate) fn open_embedded(config: &Config) -> anyhow::Result<(Arc<dyn StreamLog>, Arc<dyn DocStore>)> {
+/// Opens the stores: Redis and PostgreSQL if their URLs are set, else those in the data directory.
+pub(crate) async fn open_stores(config: &Config) -> anyhow::Result<Stores> {
+    if !config.is_distributed() {
+        return open_embedded(config);
+    }
+    let (redis, postgres) = (redis_options(config)?, postgres_options(config)?);
+    // The document store first: that its tables are out of date is what is most often wrong.
+    let docs = Arc::new(PostgresDocs::connect(postgres).await?);
+    let log = RedisLog::connect(redis).await?;
+    Ok(Stores { log: log.clone(), admin: log, docs: docs.clone(), failures: docs })
+}
+
+/// [`open_stores`] for a command that looks into the storage of a hub.
+pub(crate) async fn open_for_operator(config: &Config) -> anyhow::Result<Stores> {
+    if !config.is_distributed() && !config.data_dir.is_dir() {
+        let dir = config.data_dir.display();
+        anyhow::bail!("there is no hub's data in {dir}; name its directory with --data-dir, or its configuration with --config");
+    }
+    let opened = open_stores(config).await;
+    opened.map_err(|error| match error.downcast_ref::<OpenError>() {
+        Some(OpenError::InUse { .. }) => error.context(
+            "this command opens the data directory itself, which one process at a time can do; stop the hub, and start it \
+             again afterwards",
+        ),
+        _ => error,
+    })
+}
+
+/// Runs the migrations of the document store that have not been run.
+pub(crate) fn migrate(config: &Config) -> anyhow::Result<Option<Vec<String>>> {
+    if !config.is_distributed() {
+        return Ok(None);
+    }
+    Ok(Some(migrate_postgres(&postgres_options(config)?)?))
+}
+
+fn open_embedded(config: &Config) -> anyhow::Result<Stores> {
     let dir = &config.data_dir;
     let mut options = EmbeddedLogOptions::new(dir);
     options.durability = match config.embedded.durability {
         config::Durability::PowerLoss => Durability::PowerLoss,
         config::Durability::ProcessCrash => Durability::ProcessCrash,
     };
-    let log = EmbeddedLog::open(options, Arc::new(SystemClock))?;
-    let store = SqliteDocs::open(SqliteDocsOptions::new(dir))?;
-    Ok((Arc::new(log), Arc::new(store)))
+    let log = Arc::new(EmbeddedLog::open(options, Arc::new(SystemClock))?);
+    let docs = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir))?);
+    Ok(Stores { log: log.clone(), admin: log, docs: docs.clone(), failures: docs })
+}
+
+fn redis_options(config: &Config) -> anyhow::Result<RedisLogOptions> {
+    let redis = &config.redis;
+    let url = redis.url.as_ref().context("`redis.url` is not set")?;
+    Ok(RedisLogOptions {
+        prefix: redis.prefix.clone(),
+        shards: redis.shards,
+        cluster: redis.cluster,
+        sentinels: redis.sentinels.clone(),
+        sentinel_master: redis.sentinel_master.clone(),
+        ca_file: redis.ca_file.clone(),
+        min_lifetime: config.stream.min_message_lifetime_ms.duration(),
+        sweep: redis.sweep_ms.duration(),
+        timeout: redis.timeout_ms.duration(),
+        connections: redis.connections,
+        ..RedisLogOptions::new(url.expose())
+    })
+}
+
+fn postgres_options(config: &Config) -> anyhow::Result<PostgresDocsOptions> {
+    let postgres = &config.postgres;
+    let url = postgres.url.as_ref().context("`postgres.url` is not set")?;
+    Ok(PostgresDocsOptions {
+        ca_file: postgres.ca_file.clone(),
+        connections: postgres.connections,
+        statement_timeout: postgres.timeout_ms.duration(),
+        operation_timeout: postgres.timeout_ms.duration() * 2,
+        ..PostgresDocsOptions::new(url.expose())
+    })
+}
+
+/// What one does with rooms, with so many threads for what takes long.
+pub(crate) fn documents(config: &Config, stores: &Stores, threads: usize) -> anyhow::Result<Documents> {
+    let compute = &config.compute;
+    let pool = ComputePool::new(threads, compute.queue, compute.deadline_ms.duration());
+    let pool = pool.context("cannot start the compute threads")?;
+    let Stores { log, docs, failures, .. } = stores.clone();
+    Ok(Documents::new(log, docs, failures, pool, guard_limits(config)))
 }
 
 /// Starts the actors on stores that the caller has opened.
-pub(crate) fn start_with(config: &Config, log: Arc<dyn StreamLog>, store: Arc<dyn DocStore>) -> anyhow::Result<Running> {
-    let compute = &config.compute;
-    let pool = ComputePool::new(or_cores(compute.threads), compute.queue, compute.deadline_ms.duration())
-        .context("cannot start the compute threads")?;
-    let documents = Documents::new(log.clone(), store.clone(), pool, guard_limits(config));
+pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Running> {
     let node = Node::new(NodeParts {
-        documents,
+        documents: documents(config, &stores, or_cores(config.compute.threads))?,
+        admin: Some(stores.admin.clone()),
+        serves: config.role.serves(),
         time: Arc::new(SystemClock),
         session_limits: session_limits(config),
         room_limits: room_limits(config),
@@ -75,7 +148,9 @@ pub(crate) fn start_with(config: &Config, log: Arc<dyn StreamLog>, store: Arc<dy
         worker: worker_settings(config),
         max_connections: config.server.max_connections,
     });
-    let mut arbiters: Vec<Arbiter> = (0..or_cores(config.server.threads)).map(|_| Arbiter::new()).collect();
+    // Who has no rooms needs no threads for them, and follows no streams.
+    let threads = if config.role.serves() { or_cores(config.server.threads) } else { 0 };
+    let mut arbiters: Vec<Arbiter> = (0..threads).map(|_| Arbiter::new()).collect();
     let handles = arbiters.iter().map(Arbiter::handle).collect();
     let (registry_is_gone, alive) = mpsc::channel(1);
     let own_arbiter = Arbiter::new();
@@ -85,7 +160,7 @@ pub(crate) fn start_with(config: &Config, log: Arc<dyn StreamLog>, store: Arc<dy
     });
     arbiters.push(own_arbiter);
     let door = Door { gate: Gate::new(config), node, registry };
-    Ok(Running { door, log, store, registry_is_gone, arbiters })
+    Ok(Running { door, stores, registry_is_gone, arbiters })
 }
 
 fn guard_limits(config: &Config) -> content::Limits {
@@ -124,10 +199,62 @@ fn worker_settings(config: &Config) -> WorkerSettings {
     let task_debounce = config.worker.task_debounce_ms.duration();
     let poll = std::time::Duration::from_millis(TASK_POLL_MS).min(task_debounce.max(std::time::Duration::from_millis(20)));
     WorkerSettings {
-        concurrency: or_cores(config.worker.concurrency),
+        concurrency: if config.role.compacts() { or_cores(config.worker.concurrency) } else { 0 },
         task_debounce,
         lease: config.worker.lease_ms.duration(),
         min_message_lifetime: config.stream.min_message_lifetime_ms.duration(),
         poll,
+        reconcile_every: config.worker.reconcile_ms.duration(),
+        poison: PoisonPolicy {
+            quarantine_after: config.worker.quarantine_after as u64,
+            first_backoff: config.worker.retry_ms.duration(),
+            breaker_rooms: config.worker.breaker_rooms,
+            ..PoisonPolicy::default()
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Millis, Role};
+
+    #[test]
+    fn only_roles_that_compact_take_tasks() {
+        let mut config = Config::for_testing("somewhere");
+        config.worker.concurrency = 3;
+        for (role, concurrency) in [(Role::All, 3), (Role::Worker, 3), (Role::Server, 0)] {
+            config.role = role;
+            assert_eq!(worker_settings(&config).concurrency, concurrency, "{role}");
+        }
+        config.worker.concurrency = 0;
+        assert_eq!(worker_settings(&config).concurrency, 0, "a server takes none, also where 0 means one per core");
+    }
+
+    #[test]
+    fn engines_are_told_what_is_configured() {
+        let mut config = Config::for_testing("somewhere");
+        assert!(redis_options(&config).is_err() && postgres_options(&config).is_err(), "without a URL there is nothing to open");
+        config.redis.url = Some("redis://:hunter2@r/1".into());
+        config.redis.prefix = "other".into();
+        (config.redis.shards, config.redis.cluster, config.redis.connections) = (8, true, 7);
+        (config.redis.sentinels, config.redis.sentinel_master) = (vec!["s:1".into()], "m".into());
+        config.redis.ca_file = Some("r.pem".into());
+        config.redis.timeout_ms = Millis::new(123);
+        config.redis.sweep_ms = Millis::new(45);
+        let redis = redis_options(&config).unwrap();
+        assert_eq!((redis.url.as_str(), redis.prefix.as_str()), ("redis://:hunter2@r/1", "other"));
+        assert_eq!((redis.shards, redis.cluster, redis.connections), (8, true, 7));
+        assert_eq!((redis.sentinels, redis.sentinel_master.as_str()), (vec!["s:1".to_owned()], "m"));
+        assert_eq!(redis.ca_file.unwrap().to_str(), Some("r.pem"));
+        let times = [redis.timeout, redis.sweep, redis.min_lifetime].map(|time| time.as_millis());
+        assert_eq!(times, [123, 45, 100]);
+        config.postgres.url = Some("postgres://u:hunter2@p/d".into());
+        config.postgres.ca_file = Some("p.pem".into());
+        (config.postgres.connections, config.postgres.timeout_ms) = (3, Millis::new(2_000));
+        let postgres = postgres_options(&config).unwrap();
+        assert_eq!((postgres.url.as_str(), postgres.connections), ("postgres://u:hunter2@p/d", 3));
+        assert_eq!(postgres.ca_file.unwrap().to_str(), Some("p.pem"));
+        assert_eq!([postgres.statement_timeout, postgres.operation_timeout].map(|time| time.as_millis()), [2_000, 4_000]);
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at whatever it did not expect; its helpers are part of it")]
 
-#[allow(dead_code, reason = "shared with another test program, which uses all of it")]
+#[allow(dead_code, unused_macros, reason = "shared with another test program, which uses all of it")]
 #[macro_use]
 #[path = "it/support.rs"]
 mod support;
@@ -12,7 +12,7 @@ use yhub::config::Millis;
 use yhub_store::AssetSelection;
 use yhub_testkit::{Oracle, TestClient, TextWriter, until};
 
-use support::{TestHub, Transport, room};
+use support::{Stage, TestHub, room};
 
 /// Enough rooms to have some on every thread.
 const OTHERS: usize = 16;
@@ -48,9 +48,9 @@ async fn joined(hub: &TestHub, docid: &str) -> TestClient {
 }
 
 /// A room whose handler `point` panics: its sessions are closed with 1011, nothing else notices, the next join finds it whole.
-async fn a_room_panics(transport: Transport, point: &str) {
+async fn a_room_panics(stage: Stage, point: &str) {
     let scenario = FailScenario::setup();
-    let hub = TestHub::start(transport).await;
+    let hub = TestHub::start(stage).await;
     let mut others = Others::join(&hub).await;
     let mut writer = TextWriter::new(99);
     let mut expected = String::new();
@@ -83,15 +83,15 @@ async fn a_room_panics(transport: Transport, point: &str) {
         others.go_on().await;
         fail::remove(point);
     }
-    let started = hub.backend().census().await.unwrap().rooms_started;
+    let started = hub.census().await.rooms_started;
     assert_eq!(started, OTHERS as u64 + 3, "one room was started twice more, once after each panic");
     scenario.teardown();
 }
 
 /// A session that panics ends alone, and who it spoke for leaves.
-async fn a_session_that_panics_ends_alone(transport: Transport) {
+async fn a_session_that_panics_ends_alone(stage: Stage) {
     let scenario = FailScenario::setup();
-    let hub = TestHub::start(transport).await;
+    let hub = TestHub::start(stage).await;
     let mut others = Others::join(&hub).await;
     let mut watcher = joined(&hub, "poison-session").await;
     for (id, fails) in [(11, true), (12, false), (13, true)] {
@@ -116,19 +116,19 @@ async fn a_session_that_panics_ends_alone(transport: Transport) {
         others.go_on().await;
         fail::remove("session::message");
     }
-    assert_eq!(hub.backend().census().await.unwrap().rooms_started, OTHERS as u64 + 1, "no room was started anew");
+    assert_eq!(hub.census().await.rooms_started, OTHERS as u64 + 1, "no room was started anew");
     scenario.teardown();
 }
 
-async fn a_room_that_panics_at_a_message_takes_nothing_else_down(transport: Transport) {
-    a_room_panics(transport, "room::from_client").await;
+async fn a_room_that_panics_at_a_message_takes_nothing_else_down(stage: Stage) {
+    a_room_panics(stage, "room::from_client").await;
 }
 
-async fn a_room_that_panics_at_new_entries_takes_nothing_else_down(transport: Transport) {
-    a_room_panics(transport, "room::entries").await;
+async fn a_room_that_panics_at_new_entries_takes_nothing_else_down(stage: Stage) {
+    a_room_panics(stage, "room::entries").await;
 }
 
-on_both!(
+on_one_node!(
     a_room_that_panics_at_a_message_takes_nothing_else_down,
     a_room_that_panics_at_new_entries_takes_nothing_else_down,
     a_session_that_panics_ends_alone,
@@ -138,7 +138,7 @@ on_both!(
 async fn a_stream_reader_that_panics_comes_back_and_misses_nothing() {
     let scenario = FailScenario::setup();
     // Entries stay in the stream for much longer than a reader is away; with the short times of tests they would not.
-    let hub = TestHub::with(Transport::Direct, |config| config.worker.task_debounce_ms = Millis::new(3_600_000)).await;
+    let hub = TestHub::with(Stage::Direct, |config| config.worker.task_debounce_ms = Millis::new(3_600_000)).await;
     let mut others = Others::join(&hub).await;
     let (mut author, mut reader) = (joined(&hub, "tail").await, joined(&hub, "tail").await);
     let mut writer = TextWriter::new(99);
@@ -164,7 +164,7 @@ async fn a_stream_reader_that_panics_comes_back_and_misses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_compactor_that_panics_comes_back() {
     let scenario = FailScenario::setup();
-    let hub = TestHub::with(Transport::Direct, |config| config.worker.task_debounce_ms = Millis::new(50)).await;
+    let hub = TestHub::with(Stage::Direct, |config| config.worker.task_debounce_ms = Millis::new(50)).await;
     let mut client = joined(&hub, "compacted").await;
     let mut writer = TextWriter::new(99);
     for fails in [true, false, true] {
@@ -182,7 +182,7 @@ async fn a_compactor_that_panics_comes_back() {
         fail::remove("compactor::claim");
     }
     drop(client);
-    until("the room to leave memory", async || (hub.backend().census().await.unwrap().rooms == 0).then_some(())).await;
+    until("the room to leave memory", async || (hub.census().await.rooms == 0).then_some(())).await;
     assert_eq!(Oracle::of([joined(&hub, "compacted").await.sync().await]).text(), "more more more ");
     scenario.teardown();
 }

@@ -1,18 +1,18 @@
 //! The pool that drains the worker queue into the document store.
 //!
-//! A failed task is not given back: its lease lapses, which is the pause before the next attempt.
+//! What becomes of one task is in `work.rs`. This claims, keeps the leases, and ends the work on what was lost.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
-use yhub_documents::{Compacted, DocumentsError};
 use yhub_store::{StreamLogError, Task, TaskId, WorkerId};
 
 use crate::{
     lease_keeper::{Keep, LeaseKeeper, Release},
     node::Node,
     room::chain,
+    work::Work,
 };
 
 /// How long a worker that stops waits for its tasks before it gives them back.
@@ -28,9 +28,9 @@ pub struct KeeperIs(pub Addr<LeaseKeeper>);
 #[rtype(result = "()")]
 pub struct Stop;
 
-enum Ended {
-    Done(Result<Compacted, DocumentsError>),
-    LeaseLost,
+struct Running {
+    task: Task,
+    work: SpawnHandle,
 }
 
 /// The actor.
@@ -38,7 +38,8 @@ pub struct Compactor {
     node: Arc<Node>,
     worker: WorkerId,
     keeper: Addr<LeaseKeeper>,
-    running: HashMap<TaskId, Task>,
+    running: HashMap<TaskId, Running>,
+    random: fastrand::Rng,
     claiming: bool,
     stopping: bool,
 }
@@ -46,11 +47,14 @@ pub struct Compactor {
 impl Compactor {
     /// A pool under a name of its own.
     pub fn new(node: Arc<Node>, keeper: Addr<LeaseKeeper>) -> Self {
-        let worker = WorkerId(uuid::Uuid::new_v4().to_string());
-        Self { node, worker, keeper, running: HashMap::new(), claiming: false, stopping: false }
+        let name = uuid::Uuid::new_v4();
+        let random = fastrand::Rng::with_seed(name.as_u64_pair().0);
+        let worker = WorkerId(name.to_string());
+        Self { node, worker, keeper, running: HashMap::new(), random, claiming: false, stopping: false }
     }
 
     fn claim(&mut self, ctx: &mut Context<Self>) {
+        self.node.compaction_health().look();
         let settings = &self.node.worker;
         let free = settings.concurrency.saturating_sub(self.running.len());
         if self.stopping || self.claiming || free == 0 {
@@ -60,55 +64,57 @@ impl Compactor {
         self.claiming = true;
         let (log, worker) = (self.node.documents.log().clone(), self.worker.clone());
         let (debounce, lease) = (settings.task_debounce, settings.lease);
+        let asked_ms = self.node.uptime_ms();
         let claim = async move { log.claim(&worker, free, debounce, lease).await };
-        ctx.spawn(claim.into_actor(self).map(|claimed: Result<Vec<Task>, StreamLogError>, pool, ctx| {
+        ctx.spawn(claim.into_actor(self).map(move |claimed: Result<Vec<Task>, StreamLogError>, pool, ctx| {
             pool.claiming = false;
             match claimed {
-                Ok(tasks) => tasks.into_iter().for_each(|task| pool.work(task, ctx)),
+                Ok(tasks) if pool.stopping => {
+                    ctx.spawn(pool.give_back(tasks).into_actor(pool));
+                }
+                Ok(tasks) => tasks.into_iter().for_each(|task| pool.work(task, asked_ms, ctx)),
                 Err(error) => log::warn!("no tasks could be claimed: {}", chain(&error)),
             }
         }));
     }
 
-    fn work(&mut self, task: Task, ctx: &mut Context<Self>) {
+    fn work(&mut self, task: Task, since_ms: u64, ctx: &mut Context<Self>) {
         let (lost, on_lost) = oneshot::channel();
-        self.keeper.do_send(Keep { worker: self.worker.clone(), task: task.clone(), lost });
-        self.running.insert(task.id.clone(), task.clone());
-        let (node, worker) = (self.node.clone(), self.worker.clone());
+        self.keeper.do_send(Keep { worker: self.worker.clone(), task: task.clone(), since_ms, lost });
+        let (node, worker, jitter) = (self.node.clone(), self.worker.clone(), self.random.f64());
+        let (id, epoch) = (task.id.clone(), task.epoch);
+        let work = Work { node, worker, task: task.clone(), jitter };
         let work = async move {
-            let started_ms = node.uptime_ms();
-            let compaction = node.documents.compact(&worker, &task, node.worker.min_message_lifetime);
-            let ended = tokio::select! {
-                // Also where nothing is sent: a keeper that died renews nothing, so another worker takes the task sooner or
-                // later. Work that went on would hold its place in the pool for as long as a store does not answer.
-                _ = on_lost => Ended::LeaseLost,
-                done = compaction => Ended::Done(done),
-            };
-            (task, ended, node.uptime_ms() - started_ms)
+            tokio::select! {
+                // Looked at first, so that who slept for longer than the lease and was told does not go on. Also where nothing is
+                // sent: a keeper that died renews nothing, so another worker takes the task sooner or later. Work that went on
+                // would hold its place in the pool for as long as a store does not answer.
+                biased;
+                _ = on_lost => {}
+                () = work.run() => {}
+            }
         };
-        ctx.spawn(work.into_actor(self).map(|(task, ended, duration_ms), pool, ctx| {
+        let work = ctx.spawn(work.into_actor(self).map(move |(), pool, ctx| {
             // The same task may have been claimed again meanwhile, when its lease had lapsed.
-            if pool.running.get(&task.id).is_some_and(|running| running.epoch == task.epoch) {
-                pool.running.remove(&task.id);
+            if pool.running.get(&id).is_some_and(|running| running.task.epoch == epoch) {
+                pool.running.remove(&id);
             }
-            pool.keeper.do_send(Release(task.id, task.epoch));
-            let room = &task.room;
-            match ended {
-                Ended::Done(Ok(Compacted::Stored { upto, trimmed })) => {
-                    log::info!(room:% = room, clock:% = upto, duration_ms = duration_ms, trimmed = trimmed; "compacted room {room}");
-                }
-                Ended::Done(Ok(Compacted::Trimmed { trimmed })) => {
-                    log::debug!(room:% = room, trimmed = trimmed; "trimmed room {room}");
-                }
-                Ended::Done(Ok(Compacted::Lost)) | Ended::LeaseLost => {}
-                Ended::Done(Err(error)) => log::error!(
-                    room:% = room, attempt = task.attempt;
-                    "compacting room {room} failed, attempt {}; it is tried again after {:?}: {}",
-                    task.attempt, pool.node.worker.lease, chain(&error)
-                ),
-            }
+            pool.keeper.do_send(Release(id, epoch));
             pool.claim(ctx);
         }));
+        self.running.insert(task.id.clone(), Running { task, work });
+    }
+
+    fn give_back(&self, tasks: Vec<Task>) -> impl Future<Output = ()> + use<> {
+        let (log, worker) = (self.node.documents.log().clone(), self.worker.clone());
+        async move {
+            for task in tasks {
+                let room = &task.room;
+                if let Err(error) = log.give_back(&worker, &task, Duration::ZERO).await {
+                    log::warn!(room:% = room; "the task of room {room} was not given back; its lease lapses: {}", chain(&error));
+                }
+            }
+        }
     }
 }
 
@@ -136,24 +142,23 @@ impl Handler<Stop> for Compactor {
         let me = ctx.address();
         let wait = async move {
             let ended = async {
-                while me.send(Running).await.is_ok_and(|running| running > 0) {
+                while me.send(Count).await.is_ok_and(|running| running > 0) {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             };
             // What is not done by then is given back below.
             let _ = tokio::time::timeout(STOP_WITHIN, ended).await;
         };
-        Box::pin(wait.into_actor(self).then(|(), pool, _| {
-            let (log, worker) = (pool.node.documents.log().clone(), pool.worker.clone());
-            let tasks: Vec<Task> = pool.running.drain().map(|(_, task)| task).collect();
-            let give_back = async move {
-                for task in tasks {
-                    if let Err(error) = log.give_back(&worker, &task).await {
-                        log::warn!(room:% = task.room; "the task of room {} was not given back; its lease lapses: {}", task.room, chain(&error));
-                    }
-                }
-            };
-            give_back.into_actor(pool)
+        Box::pin(wait.into_actor(self).then(|(), pool, ctx| {
+            let running: Vec<Running> = pool.running.drain().map(|(_, running)| running).collect();
+            let mut tasks = Vec::with_capacity(running.len());
+            for Running { task, work } in running {
+                // Before the task is given back: nobody works on what is not theirs.
+                ctx.cancel_future(work);
+                pool.keeper.do_send(Release(task.id.clone(), task.epoch));
+                tasks.push(task);
+            }
+            pool.give_back(tasks).into_actor(pool)
         }))
     }
 }
@@ -161,12 +166,12 @@ impl Handler<Stop> for Compactor {
 /// How many tasks are under way?
 #[derive(Message)]
 #[rtype(result = "usize")]
-struct Running;
+struct Count;
 
-impl Handler<Running> for Compactor {
+impl Handler<Count> for Compactor {
     type Result = usize;
 
-    fn handle(&mut self, _: Running, _: &mut Self::Context) -> usize {
+    fn handle(&mut self, _: Count, _: &mut Self::Context) -> usize {
         self.running.len()
     }
 }

@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
-use yhub_core::Leases;
+use yhub_core::{
+    Leases,
+    alarms::{Alarm, raise},
+};
 use yhub_store::{StreamLogError, Task, TaskEpoch, TaskId, WorkerId};
 
 use crate::{node::Node, room::chain};
@@ -18,6 +21,8 @@ pub struct Keep {
     pub worker: WorkerId,
     /// Which.
     pub task: Task,
+    /// When it was claimed, in milliseconds of [`Node::uptime_ms`]: when the log was asked, not when it answered.
+    pub since_ms: u64,
     /// Told when the lease is lost.
     pub lost: oneshot::Sender<()>,
 }
@@ -43,6 +48,7 @@ impl LeaseKeeper {
 
     fn renew(&mut self, ctx: &mut Context<Self>) {
         let asked_ms = self.node.uptime_ms();
+        self.let_go_of_the_dead();
         let lapsed = self.leases.lapse(asked_ms);
         self.end_work(lapsed);
         let mut by_worker: HashMap<String, Vec<Task>> = HashMap::new();
@@ -74,10 +80,27 @@ impl LeaseKeeper {
         }
     }
 
+    /// Work that died with its compactor, in a panic, says nothing. Its lease must lapse: renewed, it would keep its room from being
+    /// compacted for as long as this node lives.
+    fn let_go_of_the_dead(&mut self) {
+        let leases = &mut self.leases;
+        self.kept.retain(|name, keep| {
+            let is_dead = keep.lost.is_closed();
+            if is_dead {
+                leases.release(name);
+            }
+            !is_dead
+        });
+    }
+
     fn end_work(&mut self, lost: Vec<TaskId>) {
         for keep in lost.into_iter().filter_map(|name| self.kept.remove(&name)) {
             let room = &keep.task.room;
-            log::warn!(room:% = room; "the lease on the task of room {room} is lost; its work ends, another worker takes it");
+            let count = raise(Alarm::LeaseLost, 1);
+            log::warn!(
+                room:% = room, alarm = Alarm::LeaseLost.name(), count = count;
+                "the lease on the task of room {room} is lost; its work ends, another worker takes it; alarm {count}"
+            );
             // The work may have ended by itself just now.
             let _ = keep.lost.send(());
         }
@@ -96,8 +119,11 @@ impl Handler<Keep> for LeaseKeeper {
     type Result = ();
 
     fn handle(&mut self, keep: Keep, _: &mut Self::Context) {
-        self.leases.keep(keep.task.id.clone(), self.node.uptime_ms());
+        self.leases.keep(keep.task.id.clone(), keep.since_ms);
         self.kept.insert(keep.task.id.clone(), keep);
+        // The claim may have been answered late, or we were not awake since.
+        let lapsed = self.leases.lapse(self.node.uptime_ms());
+        self.end_work(lapsed);
     }
 }
 

@@ -5,26 +5,31 @@
 //! | [`Registry`] | as long as the node | the process exits non-zero |
 //! | [`Room`] | first join until it was empty for a while | its sessions close with 1011; the next join starts a fresh one |
 //! | [`Session`] | one connection | that client reconnects |
-//! | [`StreamReader`], [`Compactor`], [`LeaseKeeper`] | as long as the node | restarted with backoff |
+//! | [`StreamReader`], [`Compactor`], [`LeaseKeeper`], [`Reconciler`] | as long as the node | restarted with backoff |
 //!
 //! An actor never awaits an actor that may be awaiting it.
 
 mod compactor;
 mod frames;
+mod health;
 mod inbound;
 mod lease_keeper;
 mod node;
 mod outbox;
+mod reconciler;
 mod registry;
 mod room;
 mod session;
 mod stream_reader;
 mod supervisor;
 mod transport;
+mod work;
 
 pub use compactor::Compactor;
+pub use health::CompactionHealth;
 pub use lease_keeper::LeaseKeeper;
 pub use node::{Node, NodeParts, Place, WorkerSettings};
+pub use reconciler::Reconciler;
 pub use registry::{Census, Count, GetRoom, Registry, Shutdown};
 pub use room::Room;
 pub use session::{Session, SessionParams};

@@ -9,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-use yhub_core::{RoomLimits, SessionId, SessionLimits, TimeSource};
+use yhub_core::{PoisonPolicy, RoomLimits, SessionId, SessionLimits, TimeSource};
 use yhub_documents::Documents;
+use yhub_store::StreamAdmin;
+
+use crate::health::CompactionHealth;
 
 /// Settings of the compactor pool.
 #[derive(Clone, Debug)]
@@ -25,12 +28,20 @@ pub struct WorkerSettings {
     pub min_message_lifetime: Duration,
     /// How often the queue is asked for tasks.
     pub poll: Duration,
+    /// How often the queue is put right, about.
+    pub reconcile_every: Duration,
+    /// What is done about rooms that fail.
+    pub poison: PoisonPolicy,
 }
 
 /// What a node is made of: stores, limits, time.
 pub struct NodeParts {
     /// The rooms' storage.
     pub documents: Documents,
+    /// What the reconciler asks; `None`: nobody reconciles.
+    pub admin: Option<Arc<dyn StreamAdmin>>,
+    /// Does this node serve clients? One that does not has no rooms and follows no streams; it may compact all the same.
+    pub serves: bool,
     /// "Now" for attribution.
     pub time: Arc<dyn TimeSource>,
     /// Bounds of each session.
@@ -51,6 +62,7 @@ pub struct NodeParts {
 pub struct Node {
     parts: NodeParts,
     started: tokio::time::Instant,
+    health: CompactionHealth,
     next_session: AtomicU64,
     open: AtomicUsize,
 }
@@ -66,7 +78,14 @@ impl Deref for Node {
 impl Node {
     /// A node that starts now.
     pub fn new(parts: NodeParts) -> Arc<Self> {
-        Arc::new(Self { parts, started: tokio::time::Instant::now(), next_session: AtomicU64::new(1), open: AtomicUsize::new(0) })
+        let started = tokio::time::Instant::now();
+        let health = CompactionHealth::new(parts.worker.poison.clone(), started);
+        Arc::new(Self { parts, started, health, next_session: AtomicU64::new(1), open: AtomicUsize::new(0) })
+    }
+
+    /// Whether compaction works here, for readiness.
+    pub fn compaction_health(&self) -> &CompactionHealth {
+        &self.health
     }
 
     /// Milliseconds since the start, never backwards; for timers.

@@ -4,7 +4,7 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher, RandomState},
     sync::Arc,
     time::Duration,
 };
@@ -17,7 +17,8 @@ use crate::{
     compactor::{Compactor, KeeperIs, Stop},
     lease_keeper::LeaseKeeper,
     node::Node,
-    room::{Evict, ReaderIs, Retire, Room},
+    reconciler::Reconciler,
+    room::{Drain, Evict, ReaderIs, Room},
     stream_reader::StreamReader,
     supervisor::{Found, Supervised},
 };
@@ -69,9 +70,27 @@ pub struct Census {
 }
 
 /// Closes every session, waits until nothing is under way, stops everything. From the hub; answered when done.
+///
+/// Nobody comes in from now on, and no more tasks are claimed. Sessions that are open go on until their turn comes.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Shutdown;
+pub struct Shutdown {
+    /// Sessions are closed over so long, evenly and in a random order, so that they do not all come back elsewhere at the
+    /// same moment; zero: all at once.
+    pub window: Duration,
+    /// Decides the order; `None`: another one each time.
+    pub seed: Option<u64>,
+}
+
+impl Shutdown {
+    /// All sessions at once.
+    pub const AT_ONCE: Self = Self::over(Duration::ZERO);
+
+    /// Spread over `window`.
+    pub const fn over(window: Duration) -> Self {
+        Self { window, seed: None }
+    }
+}
 
 struct Entry {
     room: Addr<Room>,
@@ -89,13 +108,14 @@ pub struct Registry {
     readers: Vec<Supervised<StreamReader>>,
     lease_keeper: Option<Supervised<LeaseKeeper>>,
     compactor: Option<Supervised<Compactor>>,
+    reconciler: Option<Supervised<Reconciler>>,
     shutting_down: bool,
     /// Dropped with the actor: whoever holds the other end then knows that it is gone.
     _alive: mpsc::Receiver<()>,
 }
 
 impl Registry {
-    /// A registry whose rooms live on `arbiters`, at least one. When it has died, or given another actor up, `alive` is
+    /// A registry whose rooms live on `arbiters`, at least one if the node serves. When it has died, or given another actor up, `alive` is
     /// dropped.
     pub fn new(node: Arc<Node>, arbiters: Vec<ArbiterHandle>, alive: mpsc::Receiver<()>) -> Self {
         Self {
@@ -108,6 +128,7 @@ impl Registry {
             readers: Vec::new(),
             lease_keeper: None,
             compactor: None,
+            reconciler: None,
             shutting_down: false,
             _alive: alive,
         }
@@ -163,6 +184,9 @@ impl Registry {
                 compactor.addr().do_send(KeeperIs(keeper.addr().clone()));
             }
         }
+        if let Some(reconciler) = &mut self.reconciler {
+            given_up |= reconciler.check(now_ms) == Found::TooOften;
+        }
         if given_up {
             ctx.stop();
         }
@@ -174,7 +198,8 @@ impl Actor for Registry {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(4096);
-        for arbiter in self.arbiters.clone() {
+        let arbiters = if self.node.serves { self.arbiters.clone() } else { Vec::new() };
+        for arbiter in arbiters {
             let log = self.node.documents.log().clone();
             let start = move || {
                 let log = log.clone();
@@ -189,6 +214,10 @@ impl Actor for Registry {
             let compactor = move || Compactor::new(node.clone(), first_keeper.clone()).start();
             self.compactor = Some(Supervised::start("compactor", compactor));
             self.lease_keeper = Some(keeper);
+            self.reconciler = self.node.admin.clone().map(|admin| {
+                let node = self.node.clone();
+                Supervised::start("reconciler", move || Reconciler::new(node.clone(), admin.clone()).start())
+            });
         }
         ctx.run_interval(CHECK, Self::look_after);
     }
@@ -200,6 +229,10 @@ impl Handler<GetRoom> for Registry {
     fn handle(&mut self, GetRoom(id): GetRoom, ctx: &mut Self::Context) -> Self::Result {
         if self.shutting_down {
             return Err(Close::SHUTDOWN);
+        }
+        if self.readers.is_empty() {
+            log::error!(room:% = id; "room {id} was asked for on a node that serves none");
+            return Err(Close::TRY_AGAIN);
         }
         let living = self.rooms.get(&id).map(|entry| &entry.room).filter(|room| room.connected()).cloned();
         let room = living.unwrap_or_else(|| self.start_room(&id, ctx));
@@ -243,11 +276,15 @@ impl Handler<Count> for Registry {
 impl Handler<Shutdown> for Registry {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, _: Shutdown, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Shutdown { window, seed }: Shutdown, _: &mut Self::Context) -> Self::Result {
         self.shutting_down = true;
-        let rooms: Vec<_> = self.rooms.values().map(|entry| entry.room.clone()).collect();
-        for room in &rooms {
-            room.do_send(Retire(Close::SHUTDOWN));
+        let seed = seed.unwrap_or_else(|| self.hasher.hash_one(0));
+        let mut rooms = Vec::with_capacity(self.rooms.len());
+        for (id, entry) in &self.rooms {
+            // A hash that is the same in every process, so that a seed repeats everything.
+            let seed = BuildHasherDefault::<DefaultHasher>::default().hash_one((seed, id));
+            entry.room.do_send(Drain { close: Close::SHUTDOWN, window, seed });
+            rooms.push(entry.room.clone());
         }
         let compactor = self.compactor.as_ref().map(|compactor| compactor.addr().clone());
         let wait = async move {

@@ -6,10 +6,11 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix::prelude::*;
+use tokio::time::Instant;
 use yhub_core::{RoomId, StreamClock, StreamLine};
 use yhub_store::{LogEntry, StreamLog, StreamLogError, Tail, TailControl, TailEvent};
 
-use crate::room::{Entries, Gap, Room, chain};
+use crate::room::{Entries, Gap, Room, Suspect, chain};
 
 /// So many batches may wait in a room's mailbox; at the bound the room is not followed until half have gone.
 const MAX_WAITING: usize = 64;
@@ -28,6 +29,10 @@ pub struct Follow {
     pub to: Addr<Room>,
     /// Which of the actors that the room has had.
     pub generation: u64,
+    /// Which of the followings of that actor: its lines come with this number.
+    pub following: u64,
+    /// When the room began to read what it knows of the stream.
+    pub read_since: Instant,
 }
 
 /// Nothing more for this room. From a room that ends.
@@ -43,6 +48,7 @@ pub struct Unfollow {
 struct Followed {
     to: Addr<Room>,
     generation: u64,
+    following: u64,
     /// The last clock that was handed on.
     reached: StreamClock,
     waiting: usize,
@@ -55,12 +61,15 @@ pub struct StreamReader {
     rooms: HashMap<RoomId, Followed>,
     control: Option<Box<dyn TailControl>>,
     backoff: Duration,
+    /// When the log was last known to be, or may have been, restarted.
+    suspected: Option<Instant>,
+    has_lost_a_tail: bool,
 }
 
 impl StreamReader {
     /// A reader that follows nothing yet.
     pub fn new(log: Arc<dyn StreamLog>) -> Self {
-        Self { log, rooms: HashMap::new(), control: None, backoff: FIRST_BACKOFF }
+        Self { log, rooms: HashMap::new(), control: None, backoff: FIRST_BACKOFF, suspected: None, has_lost_a_tail: false }
     }
 
     fn open(&mut self, ctx: &mut Context<Self>) {
@@ -73,6 +82,11 @@ impl StreamReader {
                 }
                 reader.control = Some(control);
                 ctx.add_stream(tail);
+                if reader.has_lost_a_tail {
+                    // While no tail was open, nobody would have been told that the log was restarted.
+                    reader.suspected = Some(Instant::now());
+                    reader.rooms.values().for_each(|followed| followed.to.do_send(Suspect));
+                }
             }
             Err(error) => {
                 reader.lost(&error);
@@ -87,6 +101,7 @@ impl StreamReader {
 
     fn reopen(&mut self, ctx: &mut Context<Self>) {
         self.control = None;
+        self.has_lost_a_tail = true;
         ctx.run_later(self.backoff, Self::open);
         self.backoff = (self.backoff * 2).min(LAST_BACKOFF);
     }
@@ -107,13 +122,15 @@ impl StreamReader {
                 control.unfollow(&room);
             }
         }
-        let (taken, generation) = (followed.to.send(Entries(lines)), followed.generation);
+        let (generation, following) = (followed.generation, followed.following);
+        let taken = followed.to.send(Entries { lines, following });
         // A room that died is taken off by its own `Unfollow`.
-        ctx.spawn(taken.into_actor(self).map(move |_, reader, _| reader.on_taken(&room, generation)));
+        ctx.spawn(taken.into_actor(self).map(move |_, reader, _| reader.on_taken(&room, generation, following)));
     }
 
-    fn on_taken(&mut self, room: &RoomId, generation: u64) {
-        let Some(followed) = self.rooms.get_mut(room).filter(|followed| followed.generation == generation) else { return };
+    fn on_taken(&mut self, room: &RoomId, generation: u64, following: u64) {
+        let is_that = |followed: &&mut Followed| (followed.generation, followed.following) == (generation, following);
+        let Some(followed) = self.rooms.get_mut(room).filter(is_that) else { return };
         followed.waiting = followed.waiting.saturating_sub(1);
         if followed.paused && followed.waiting <= MAX_WAITING / 2 {
             followed.paused = false;
@@ -142,6 +159,12 @@ impl StreamHandler<Result<TailEvent, StreamLogError>> for StreamReader {
                 self.backoff = FIRST_BACKOFF;
                 self.hand_on(room, &entries, ctx);
             }
+            Ok(TailEvent::Suspect { room }) => {
+                self.suspected = Some(Instant::now());
+                if let Some(followed) = self.rooms.get(&room) {
+                    followed.to.do_send(Suspect);
+                }
+            }
             Ok(TailEvent::Gap { room }) => {
                 if let Some(followed) = self.rooms.remove(&room) {
                     followed.to.do_send(Gap);
@@ -162,11 +185,15 @@ impl Handler<Follow> for StreamReader {
     type Result = ();
 
     fn handle(&mut self, follow: Follow, _: &mut Self::Context) {
-        let Follow { room, after, to, generation } = follow;
+        let Follow { room, after, to, generation, following, read_since } = follow;
         if let Some(control) = &self.control {
             control.follow(room.clone(), after);
         }
-        self.rooms.insert(room, Followed { to, generation, reached: after, waiting: 0, paused: false });
+        if self.suspected.is_some_and(|suspected| suspected > read_since) {
+            // What it read may be of the log as it was before.
+            to.do_send(Suspect);
+        }
+        self.rooms.insert(room, Followed { to, generation, following, reached: after, waiting: 0, paused: false });
     }
 }
 

@@ -2,8 +2,16 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
+mod compaction;
 mod config;
+mod failures;
+mod migrate;
+mod output;
+mod quarantine;
+mod room_name;
+mod rooms;
 mod serve;
+mod stores;
 
 use std::{
     io::{self, Write},
@@ -12,8 +20,13 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{ArgAction, Args, Parser, Subcommand};
-use yhub::config::{ConfigError, Flags, Loaded, Sources};
+use clap::{
+    ArgAction, Args, Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use yhub::config::{ConfigError, Flags, Loaded, Role, Sources};
+
+use stores::with_stores;
 
 /// A self-hosted collaboration hub for Yjs documents.
 ///
@@ -32,6 +45,9 @@ struct Options {
     /// The configuration file [default: what YHUB_CONFIG names, else ./yhub.toml if it exists]
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
+    /// What this process does, in place of `role`
+    #[arg(long, global = true, value_parser = PossibleValuesParser::new(Role::NAMES).try_map(|role| role.parse::<Role>()))]
+    role: Option<Role>,
     /// The address and port to listen on, in place of `server.listen`
     #[arg(long, value_name = "ADDRESS:PORT", global = true)]
     listen: Option<SocketAddr>,
@@ -45,17 +61,37 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve clients until interrupted
+    /// Serve clients, compact, or both (see --role), until interrupted
     Serve,
+    /// Bring the tables of the document store up to date
+    #[command(long_about = migrate::HELP)]
+    Migrate,
+    /// List the rooms that are live
+    #[command(long_about = format!("{}\n\n{STORES}", rooms::HELP))]
+    Rooms(rooms::Arguments),
+    /// Pause, resume or hasten the compaction of a room
+    #[command(subcommand, long_about = format!("{}\n\n{STORES}", compaction::HELP))]
+    Compaction(compaction::Command),
+    /// List the rooms that cannot be compacted now
+    #[command(long_about = format!("{}\n\n{STORES}", failures::HELP))]
+    Failures(failures::Arguments),
+    /// Look at streams that were set aside, release them, set others aside
+    #[command(subcommand, long_about = format!("{}\n\n{STORES}", quarantine::HELP))]
+    Quarantine(quarantine::Command),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
 }
 
+/// What `--help` says of every command that looks into the storage.
+const STORES: &str = "\
+This command opens the stores itself. Redis and PostgreSQL it uses beside the nodes that run on them. A data directory belongs to \
+one process at a time, so stop its hub first.";
+
 impl Options {
     /// Everything that has a say in the configuration, merged and checked.
     fn load(self) -> Result<Loaded, ConfigError> {
-        let flags = Flags { listen: self.listen, data_dir: self.data_dir };
+        let flags = Flags { role: self.role, listen: self.listen, data_dir: self.data_dir };
         Sources::of_process(self.config.as_deref(), flags)?.load()
     }
 }
@@ -70,6 +106,17 @@ impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         let result = match self.command {
             None | Some(Command::Serve) => serve::run(self.options),
+            Some(Command::Migrate) => migrate::run(self.options),
+            Some(Command::Rooms(arguments)) => with_stores(self.options, async |stores, _| rooms::run(arguments, stores).await),
+            Some(Command::Compaction(command)) => {
+                with_stores(self.options, async |stores, _| compaction::run(command, stores).await)
+            }
+            Some(Command::Failures(arguments)) => {
+                with_stores(self.options, async |stores, _| failures::run(arguments, stores).await)
+            }
+            Some(Command::Quarantine(command)) => {
+                with_stores(self.options, async |stores, config| quarantine::run(command, stores, config).await)
+            }
             Some(Command::Config(command)) => config::run(command, self.options),
         };
         match result {

@@ -3,13 +3,12 @@
 use std::{
     io::{self, Write},
     net::SocketAddr,
-    path,
 };
 
 use anyhow::Context;
 use log::{info, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use yhub::{Config, Hub};
+use yhub::{Backend, Config, Hub};
 
 use super::Options;
 
@@ -21,35 +20,87 @@ pub(super) fn run(options: Options) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     // Before anything starts, so that no signal is missed.
     let mut signals = Signals::listen()?;
-    let (data_dir, prefix, access) = (config.data_dir.clone(), config.server.prefix.clone(), config.auth.in_words());
-    let hub = tokio::select! {
-        hub = Hub::start(config) => hub?,
+    let told = config.clone();
+    let running = tokio::select! {
+        running = Running::start(config) => running?,
         name = signals.next() => {
             info!("{name}: stopped before the hub had started");
             return Ok(());
         }
     };
-    let data_dir = path::absolute(&data_dir).unwrap_or(data_dir);
-    let text = format!(
-        "yhub {} is open\n  connect  {}\n  data     {}\n  access   {access}\n",
-        env!("CARGO_PKG_VERSION"),
-        url(hub.addr(), &prefix),
-        data_dir.display(),
-    );
     // A hub whose output nobody reads serves all the same.
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+    let _ = io::stdout().lock().write_all(running.greeting(&told).as_bytes());
 
     let name = tokio::select! {
-        ended = hub.wait() => return ended.context("the hub failed while it was serving"),
+        ended = running.wait() => return ended.context("the hub failed while it was running"),
         name = signals.next() => name,
     };
     info!("{name}: stopping; once more ends at once");
     tokio::select! {
-        stopped = hub.stop() => stopped.context("the hub did not stop cleanly"),
+        stopped = running.stop() => stopped.context("the hub did not stop cleanly"),
         name = signals.next() => {
             warn!("{name} again: ending at once");
             // What was promised is on disk already; what is left is politeness towards clients.
             std::process::exit(1)
+        }
+    }
+}
+
+/// What runs in this process, according to its role.
+enum Running {
+    /// A hub with a server.
+    Server(Box<Hub>),
+    /// One that only compacts.
+    Worker(Backend),
+}
+
+impl Running {
+    async fn start(config: Config) -> anyhow::Result<Self> {
+        Ok(if config.role.serves() {
+            Self::Server(Box::new(Hub::start(config).await?))
+        } else {
+            Self::Worker(Backend::start(&config).await?)
+        })
+    }
+
+    /// Ends only when it cannot go on, with the reason.
+    async fn wait(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Server(hub) => hub.wait().await,
+            Self::Worker(backend) => {
+                backend.failed().await;
+                anyhow::bail!("what looks after the compactor is gone")
+            }
+        }
+    }
+
+    async fn stop(self) -> anyhow::Result<()> {
+        match self {
+            Self::Server(hub) => hub.stop().await,
+            Self::Worker(backend) => backend.stop().await,
+        }
+    }
+
+    /// What is said when it runs.
+    fn greeting(&self, config: &Config) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        match self {
+            Self::Worker(_) => {
+                let places: Vec<String> = config.places().iter().map(|(name, place)| format!("{name} {place}")).collect();
+                format!("yhub {version} compacts, without a port: {}\n", places.join("; "))
+            }
+            Self::Server(hub) => {
+                let mut text = format!("yhub {version} is open\n");
+                let mut line = |name, what: &str| text.push_str(&format!("  {name:<10}{what}\n"));
+                line("connect", &url(hub.addr(), &config.server.prefix));
+                if config.is_distributed() {
+                    let role = if config.role.compacts() { "serves and compacts" } else { "serves; workers compact" };
+                    line("role", &format!("{}: {role}", config.role));
+                }
+                config.places().iter().for_each(|(name, place)| line(name, place));
+                line("access", config.auth.in_words());
+                text
+            }
         }
     }
 }

@@ -10,7 +10,12 @@ mod default_file;
 mod embedded;
 mod error;
 mod limits;
+mod places;
+mod postgres;
+mod redis;
+mod role;
 mod room;
+mod secret;
 mod section;
 mod server;
 mod sources;
@@ -30,7 +35,11 @@ pub use default_file::default_file;
 pub use embedded::{Durability, Embedded};
 pub use error::{ConfigError, Problem};
 pub use limits::Limits;
+pub use postgres::Postgres;
+pub use redis::Redis;
+pub use role::{Role, UnknownRole};
 pub use room::Room;
+pub use secret::{PostgresServer, RedisServer, SecretUrl, Service};
 pub use section::Millis;
 pub use server::Server;
 pub use sources::{Flags, Loaded, Sources};
@@ -39,10 +48,12 @@ pub use worker::Worker;
 
 use section::{Field, Section, problems_of};
 
-/// Everything that one hub can be told. It holds no secrets.
+/// Everything that one hub can be told. What is secret in it is not shown, by `Debug` neither.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// What this process does.
+    pub role: Role,
     /// The directory of the embedded engines; created if it is missing. One running hub per directory.
     pub data_dir: PathBuf,
     /// How clients reach the hub, and what one connection may cost.
@@ -61,11 +72,16 @@ pub struct Config {
     pub compute: Compute,
     /// The storage engines in the data directory.
     pub embedded: Embedded,
+    /// The stream log that many nodes share.
+    pub redis: Redis,
+    /// The document store that many nodes share.
+    pub postgres: Postgres,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
+            role: Role::default(),
             data_dir: PathBuf::from("./data"),
             server: Server::default(),
             auth: Auth::default(),
@@ -75,6 +91,8 @@ impl Default for Config {
             worker: Worker::default(),
             compute: Compute::default(),
             embedded: Embedded::default(),
+            redis: Redis::default(),
+            postgres: Postgres::default(),
         }
     }
 }
@@ -101,9 +119,18 @@ impl Config {
         config.worker.task_debounce_ms = Millis::new(100);
         config.worker.lease_ms = Millis::new(2_000);
         config.worker.concurrency = 1;
+        config.worker.retry_ms = Millis::new(100);
+        config.worker.reconcile_ms = Millis::new(1_000);
         config.compute.threads = 1;
         config.embedded.durability = Durability::ProcessCrash;
+        config.redis.sweep_ms = Millis::new(50);
+        config.redis.timeout_ms = Millis::new(1_900);
         config
+    }
+
+    /// Are the stores Redis and PostgreSQL, which many nodes share, and not those in the data directory?
+    pub fn is_distributed(&self) -> bool {
+        self.redis.url.is_some() && self.postgres.url.is_some()
     }
 
     /// Can a hub be started with these values?
@@ -117,7 +144,7 @@ impl Config {
 
     fn problems(&self) -> Vec<Problem> {
         // Every section by name, so that a new one that is left out here does not compile.
-        let Self { data_dir, server, auth, limits, room, stream, worker, compute, embedded } = self;
+        let Self { role, data_dir, server, auth, limits, room, stream, worker, compute, embedded, redis, postgres } = self;
         let mut problems = Vec::new();
         if data_dir.as_os_str().is_empty() {
             problems.push(Problem::new("data_dir", "is empty", "name a directory, such as \"./data\""));
@@ -130,7 +157,49 @@ impl Config {
         problems.extend(problems_of(worker));
         problems.extend(problems_of(compute));
         problems.extend(problems_of(embedded));
-        auth.check_listen(server, &mut problems);
+        problems.extend(problems_of(redis));
+        problems.extend(problems_of(postgres));
+        if role.serves() {
+            auth.check_listen(server, &mut problems);
+        }
+        problems.extend(self.wrong_stores());
+        problems
+    }
+
+    /// What does not go together in the choice of stores.
+    fn wrong_stores(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let (redis, postgres) = (&self.redis, &self.postgres);
+        let is_missing = |key, other| {
+            let advice = "set it as well to run on Redis and PostgreSQL, or remove the other to serve from `data_dir`";
+            Problem::new(key, format!("is not set, but `{other}` is"), advice)
+        };
+        match (&redis.url, &postgres.url) {
+            (Some(_), None) => problems.push(is_missing("postgres.url", "redis.url")),
+            (None, Some(_)) => problems.push(is_missing("redis.url", "postgres.url")),
+            (None, None) if self.role != Role::All => problems.push(Problem::new(
+                "role",
+                format!("is \"{}\", but the stores in `data_dir` belong to one process, which has to do everything", self.role),
+                "set `redis.url` and `postgres.url`, or leave the role at \"all\"",
+            )),
+            (None, None) => {}
+            (Some(_), Some(_)) => {
+                let mut less = |key, time: Millis, of, bound: Millis, why| {
+                    if time >= bound {
+                        let advice = format!("choose less than `{of}`, which is {bound:?}: {why}");
+                        problems.push(Problem::new(key, format!("is {time:?}"), advice));
+                    }
+                };
+                let lifetime = self.stream.min_message_lifetime_ms;
+                let why = "else entries may leave the stream before every node has read them";
+                less("redis.sweep_ms", redis.sweep_ms, "stream.min_message_lifetime_ms", lifetime, why);
+                let why = "else one answer that does not come costs a worker its tasks";
+                less("redis.timeout_ms", redis.timeout_ms, "worker.lease_ms", self.worker.lease_ms, why);
+            }
+        }
+        if let Some(key) = redis.placed_without_url() {
+            problems.push(Problem::new(key, "is set, but `redis.url` is not", "set that as well, or remove it"));
+        }
         problems
     }
 }
@@ -158,11 +227,21 @@ const SCHEMA: &[SectionInfo] = &[
     SectionInfo {
         key: "",
         about: &[],
-        fields: &[Field::of::<PathBuf>(
-            "data_dir",
-            &[" The directory of the embedded engines; created if it is missing. One running hub per directory."],
-            None,
-        )],
+        fields: &[
+            Field::of::<Role>(
+                "role",
+                &[
+                    " What this process does: \"all\", \"server\" (clients, no compaction) or \"worker\" (compaction, no port). Other",
+                    " than \"all\" only on Redis and PostgreSQL, where each role needs at least one process.",
+                ],
+                None,
+            ),
+            Field::of::<PathBuf>(
+                "data_dir",
+                &[" The directory of the embedded engines; created if it is missing. One running hub per directory."],
+                None,
+            ),
+        ],
     },
     SectionInfo::of::<Server>(),
     SectionInfo::of::<Auth>(),
@@ -172,6 +251,8 @@ const SCHEMA: &[SectionInfo] = &[
     SectionInfo::of::<Worker>(),
     SectionInfo::of::<Compute>(),
     SectionInfo::of::<Embedded>(),
+    SectionInfo::of::<Redis>(),
+    SectionInfo::of::<Postgres>(),
 ];
 
 #[cfg(test)]

@@ -58,6 +58,8 @@ pub(crate) trait Setting: Serialize + DeserializeOwned {
     const EXPECTS: &'static str;
     /// For a key that may be unset: a value to show in the default file, as TOML.
     const EXAMPLE: Option<&'static str> = None;
+    /// Must no text ever hold the value?
+    const IS_SECRET: bool = false;
 }
 
 impl Setting for bool {
@@ -85,6 +87,12 @@ impl Setting for PathBuf {
     const EXPECTS: &'static str = "the path of a directory";
 }
 
+impl Setting for Option<PathBuf> {
+    const KIND: Kind = Kind::Text;
+    const EXPECTS: &'static str = "the path of a file";
+    const EXAMPLE: Option<&'static str> = Some("\"/etc/yhub/ca.pem\"");
+}
+
 impl Setting for SocketAddr {
     const KIND: Kind = Kind::Text;
     const EXPECTS: &'static str = "an IP address and a port, such as 127.0.0.1:4400 or [::1]:4400";
@@ -110,6 +118,8 @@ pub(crate) struct Field {
     pub(crate) range: Option<RangeInclusive<u64>>,
     /// Something to show for a key that is unset by default, as TOML.
     pub(crate) example: Option<&'static str>,
+    /// Must no text ever hold the value?
+    pub(crate) is_secret: bool,
     /// Has this value the key's type?
     pub(crate) fits: fn(&Value) -> bool,
 }
@@ -128,6 +138,7 @@ impl Field {
             kind: T::KIND,
             range,
             example: T::EXAMPLE,
+            is_secret: T::IS_SECRET,
             fits: |value| value.deserialize::<T>().is_ok(),
         }
     }

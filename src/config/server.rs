@@ -37,7 +37,10 @@ section! {
         idle_timeout_ms: Millis = Millis::new(45_000), 100..=3_600_000;
         /// A client that has not said by then what it holds gets the whole document.
         first_sync_ms: Millis = Millis::new(5_000), 10..=60_000;
-        /// How long connections may take to end when the hub stops.
+        /// When the hub stops, connections are closed one after the other over so long, so that their clients do not all
+        /// come back at one moment. 0 closes them at once.
+        drain_ms: Millis = Millis::new(0), 0..=600_000;
+        /// How long connections may take to end when the hub stops, after `server.drain_ms`.
         shutdown_ms: Millis = Millis::new(5_000), 0..=600_000;
         /// Threads that serve connections and rooms; 0 for one per core.
         threads: usize = 0, 0..=256;

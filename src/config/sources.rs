@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -14,7 +14,7 @@ use figment::{
 };
 
 use super::{
-    Config, SCHEMA,
+    Config, Role, SCHEMA,
     error::{ConfigError, Problem, nearest},
     section::{Field, Kind, full_key},
 };
@@ -25,12 +25,12 @@ const PREFIX: &str = "YHUB__";
 const FILE_VARIABLE: &str = "YHUB_CONFIG";
 /// Read if nobody names a file and it exists.
 const FILE_HERE: &str = "yhub.toml";
-/// Keys of the distributed engines, which are not built yet. To ignore them would mean to put data elsewhere than told.
-const NOT_BUILT: [&str; 2] = ["redis", "postgres"];
 
 /// What the command line sets.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
+    /// `--role`: takes the place of `role`.
+    pub role: Option<Role>,
     /// `--listen`: takes the place of `server.listen`.
     pub listen: Option<SocketAddr>,
     /// `--data-dir`: takes the place of `data_dir`.
@@ -38,7 +38,7 @@ pub struct Flags {
 }
 
 /// Everything outside the code that has a say in the configuration.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     /// The file, which must exist.
     pub file: Option<PathBuf>,
@@ -48,12 +48,27 @@ pub struct Sources {
     pub flags: Flags,
 }
 
+impl fmt::Debug for Sources {
+    /// The environment by its names: its values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.environment.iter().map(|(name, _)| name.as_str()).collect();
+        let Self { file, flags, .. } = self;
+        f.debug_struct("Sources").field("file", file).field("environment", &names).field("flags", flags).finish()
+    }
+}
+
 /// A valid configuration that remembers where its values came from.
-#[derive(Debug)]
 pub struct Loaded {
     /// The values.
     pub config: Config,
     figment: Figment,
+}
+
+impl fmt::Debug for Loaded {
+    /// Without the values as they were read: they may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Loaded {
@@ -186,19 +201,13 @@ fn problem(key: String, field: Option<&Field>, value: &Value) -> Option<Problem>
     match field {
         None => Some(unknown(&key)),
         Some(field) if (field.fits)(value) => None,
+        Some(field) if field.is_secret => Some(Problem::new(key, "is no text", format!("expected is {}", field.expects))),
         Some(field) => Some(Problem::new(key, format!("is {}", shown(value)), format!("expected is {}", field.expects))),
     }
 }
 
 fn unknown(key: &str) -> Problem {
     let section = key.split('.').next().unwrap_or_default();
-    if NOT_BUILT.contains(&section) {
-        return Problem::new(
-            key,
-            "asks for the distributed engines, which this version does not have",
-            "remove it to serve from the data directory of one machine",
-        );
-    }
     let known = || SCHEMA.iter().flat_map(|info| info.fields.iter().map(|field| full_key(info.key, field.name)));
     let all: Vec<String> = known().collect();
     let advice = match (nearest(key, all.iter().map(String::as_str)), SCHEMA.iter().find(|info| info.key == section)) {
@@ -207,7 +216,7 @@ fn unknown(key: &str) -> Problem {
             format!("known in `{section}` are {}", info.fields.iter().map(|field| field.name).collect::<Vec<_>>().join(", "))
         }
         (None, _) => format!(
-            "known are data_dir and the sections {}",
+            "known are role, data_dir and the sections {}",
             SCHEMA.iter().map(|info| info.key).filter(|key| !key.is_empty()).collect::<Vec<_>>().join(", ")
         ),
     };
@@ -265,11 +274,12 @@ fn variable(name: &str, text: &str) -> Layer {
 }
 
 fn flags(flags: &Flags) -> Vec<Layer> {
-    let Flags { listen, data_dir } = flags;
+    let Flags { role, listen, data_dir } = flags;
+    let role = role.map(|role| Layer::of_key("flag --role".into(), &["role"], role.to_string().into()));
     let listen = listen.map(|listen| Layer::of_key("flag --listen".into(), &["server", "listen"], listen.to_string().into()));
     let data_dir = data_dir.as_ref().map(|path| {
         let path = path.to_string_lossy().into_owned();
         Layer::of_key("flag --data-dir".into(), &["data_dir"], path.into())
     });
-    listen.into_iter().chain(data_dir).collect()
+    role.into_iter().chain(listen).chain(data_dir).collect()
 }

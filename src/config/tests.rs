@@ -66,7 +66,12 @@ fn the_default_file_says_what_the_defaults_are() {
         })
         .collect();
     let mut expected = Config::default();
-    expected.auth.everyone = Some(Everyone::MayWrite); // the example of a key that is unset by default
+    // The examples of keys that are unset by default.
+    expected.auth.everyone = Some(Everyone::MayWrite);
+    expected.redis.url = Some("rediss://:password@redis.example:6379/0".into());
+    expected.redis.ca_file = Some("/etc/yhub/ca.pem".into());
+    expected.postgres.url = Some("postgres://yhub:password@postgres.example:5432/yhub".into());
+    expected.postgres.ca_file = Some("/etc/yhub/ca.pem".into());
     assert_eq!(load(&in_force, &[]).unwrap().config, expected);
 }
 
@@ -83,7 +88,7 @@ fn what_is_shown_loads_as_the_same_configuration() {
 fn environment_goes_over_file_and_flags_over_both() {
     let file = "data_dir = \"file\"\n[server]\nlisten = \"127.0.0.1:1\"\nkeepalive_ms = 1000\n";
     let environment = [("YHUB__SERVER__LISTEN", "127.0.0.1:2"), ("YHUB__DATA_DIR", "2026")];
-    let flags = Flags { listen: Some("127.0.0.1:3".parse().unwrap()), data_dir: None };
+    let flags = Flags { listen: Some("127.0.0.1:3".parse().unwrap()), ..Flags::default() };
     let loaded = load_with(file, &environment, flags).unwrap();
     assert_eq!(loaded.config.server.listen.port(), 3);
     assert_eq!(loaded.config.data_dir, PathBuf::from("2026"), "a text that looks like a number is a text");
@@ -92,7 +97,7 @@ fn environment_goes_over_file_and_flags_over_both() {
     assert_eq!(loaded.origin("data_dir").as_deref(), Some("environment variable YHUB__DATA_DIR"));
     assert!(loaded.origin("server.keepalive_ms").unwrap().starts_with("file "));
     assert_eq!(loaded.origin("room.idle_ms"), None);
-    let flags = Flags { listen: None, data_dir: Some("flag".into()) };
+    let flags = Flags { data_dir: Some("flag".into()), ..Flags::default() };
     assert_eq!(load_with(file, &environment, flags).unwrap().config.data_dir, PathBuf::from("flag"));
 }
 
@@ -153,17 +158,17 @@ fn an_unknown_key_is_named_with_its_origin_and_the_nearest_known_one() {
         (
             "[worker]\ncolour = 1",
             &[],
-            "`worker.colour` (from file DIR/yhub.toml) is no key of the configuration; known in `worker` are task_debounce_ms, lease_ms, concurrency",
+            "`worker.colour` (from file DIR/yhub.toml) is no key of the configuration; known in `worker` are task_debounce_ms, lease_ms, concurrency, retry_ms, quarantine_after, breaker_rooms, reconcile_ms",
         ),
         (
             "",
             &[("YHUB__", "x")],
-            "known are data_dir and the sections server, auth, limits, room, stream, worker, compute, embedded",
+            "known are role, data_dir and the sections server, auth, limits, room, stream, worker, compute, embedded, redis, postgres",
         ),
         (
             "[colours]",
             &[],
-            "`colours` (from file DIR/yhub.toml) is no key of the configuration; known are data_dir and the sections",
+            "`colours` (from file DIR/yhub.toml) is no key of the configuration; known are role, data_dir and the sections",
         ),
     ] {
         let error = refused(file, environment);
@@ -281,19 +286,162 @@ fn open_access_stays_on_loopback_unless_somebody_says_in_words_who_may_come() {
     }
 }
 
+/// Both stores, for what is checked only with them.
+const STORES: &str = "[redis]\nurl = \"redis://localhost\"\n[postgres]\nurl = \"postgres://localhost/yhub\"\n";
+
 #[test]
-fn keys_of_engines_that_do_not_exist_yet_are_refused_without_showing_their_secrets() {
-    for (file, environment, key) in [
-        ("[redis]\nurl = \"redis://:hunter2@localhost\"", &[][..], "redis.url"),
-        ("[postgres]\nurl = \"postgres://u:hunter2@localhost\"", &[], "postgres.url"),
-        ("", &[("YHUB__REDIS__URL", "redis://:hunter2@localhost")], "redis.url"),
-        ("", &[("YHUB__REDIS__PREFIX", "hunter2")], "redis.prefix"),
-        ("redis = \"hunter2\"", &[], "redis"),
+fn the_hub_is_distributed_with_both_urls_and_embedded_without_both() {
+    assert!(load(STORES, &[]).unwrap().config.is_distributed());
+    assert!(!load("", &[]).unwrap().config.is_distributed());
+    let of_environment =
+        [("YHUB__REDIS__URL", "rediss://:a@r:1/2"), ("YHUB__POSTGRES__URL", "postgresql://u:b@p/c?sslmode=require")];
+    let config = load("", &of_environment).unwrap().config;
+    assert!(config.is_distributed());
+    assert_eq!(config.redis.url.unwrap().expose(), "rediss://:a@r:1/2");
+    assert_eq!(config.postgres.url.unwrap().expose(), "postgresql://u:b@p/c?sslmode=require");
+    for (file, missing, there) in [
+        ("[redis]\nurl = \"redis://localhost\"", "postgres.url", "redis.url"),
+        ("[postgres]\nurl = \"postgres://localhost/yhub\"", "redis.url", "postgres.url"),
     ] {
-        let error = refused(file, environment);
-        assert!(error.starts_with(&format!("`{key}` ")), "{error}");
-        assert!(error.contains("asks for the distributed engines, which this version does not have"), "{error}");
-        assert!(!error.contains("hunter2"), "{error}");
+        let error = refused(file, &[]);
+        let expected = format!("`{missing}` is not set, but `{there}` is; set it as well to run on Redis and PostgreSQL");
+        assert!(error.starts_with(&expected), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn what_says_where_data_lies_is_not_ignored_without_a_url() {
+    for file in ["prefix = \"other\"", "shards = 2", "cluster = true\nprefix = \"{a}\"", "ca_file = \"ca.pem\""] {
+        let error = refused(&format!("[redis]\n{file}"), &[]);
+        assert!(error.contains("is set, but `redis.url` is not; set that as well, or remove it"), "{file}: {error}");
+    }
+    load("[redis]\nsweep_ms = 500", &[]).unwrap();
+}
+
+#[test]
+fn an_empty_url_is_no_way_to_leave_it_out() {
+    // A secret that was not filled in must not make an embedded hub of a distributed one.
+    let error = refused("", &[("YHUB__REDIS__URL", ""), ("YHUB__POSTGRES__URL", "")]);
+    for key in ["redis.url", "postgres.url"] {
+        assert!(error.lines().any(|line| line.starts_with(&format!("`{key}` ")) && line.contains("has another form")), "{error}");
+    }
+}
+
+#[test]
+fn settings_of_the_distributed_stores_that_do_not_go_together_are_refused() {
+    for (redis, rest, expected) in [
+        ("url = \"http://localhost\"", "", "`redis.url` (from file DIR/yhub.toml) has another form; write redis://"),
+        (
+            "url = \"redis://localhost/0\"\nca_file = \"ca.pem\"",
+            "",
+            "`redis.ca_file` (from file DIR/yhub.toml) is set, but `redis.url` asks for no TLS",
+        ),
+        ("prefix = \"\"", "", "`redis.prefix` (from file DIR/yhub.toml) is \"\"; choose a word"),
+        ("prefix = \"a b\"", "", "choose a word without spaces"),
+        ("prefix = \"{a}\"\nshards = 2", "", "leave braces out: with more than one shard"),
+        ("cluster = true", "", "choose more shards, or put the prefix into braces"),
+        ("cluster = true\nprefix = \"{}a\"", "", "choose more shards, or put the prefix into braces"),
+        ("url = \"redis://localhost/1\"\ncluster = true\nshards = 8", "", "names a database other than 0"),
+        (
+            "cluster = true\nshards = 8\nsentinels = [\"a:1\"]\nsentinel_master = \"m\"",
+            "",
+            "`redis.sentinels` (from file DIR/yhub.toml) is set, and `redis.cluster` as well",
+        ),
+        ("sentinels = [\"a:1\"]", "", "`redis.sentinel_master` is not set; name the master"),
+        ("sentinel_master = \"m\"", "", "`redis.sentinels` is empty, but"),
+        ("sentinels = [\"a\"]\nsentinel_master = \"m\"", "", "holds a text of another form; write host:port"),
+        ("sentinels = [\"[::1]\"]\nsentinel_master = \"m\"", "", "write host:port"),
+        ("sentinels = [\":pw@a:1\"]\nsentinel_master = \"m\"", "", "write host:port"),
+        (
+            "sweep_ms = 5000",
+            "[stream]\nmin_message_lifetime_ms = 5000",
+            "`redis.sweep_ms` (from file DIR/yhub.toml) is 5000 ms; choose less than `stream.min_message_lifetime_ms`, which is 5000 ms",
+        ),
+        ("", "[worker]\nlease_ms = 5000", "`redis.timeout_ms` is 5000 ms; choose less than `worker.lease_ms`"),
+    ] {
+        let url = if redis.contains("url") { "" } else { "url = \"redis://localhost\"\n" };
+        let error = refused(&format!("[redis]\n{url}{redis}\n[postgres]\nurl = \"postgres://localhost/yhub\"\n{rest}"), &[]);
+        assert!(error.contains(expected), "{error}\nexpected: {expected}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    for redis in [
+        "url = \"rediss://localhost/0\"\nca_file = \"ca.pem\"",
+        "url = \"redis://localhost/0\"\ncluster = true\nshards = 8",
+        "url = \"redis://localhost\"\ncluster = true\nprefix = \"a{b}\"",
+        "url = \"redis://localhost/3\"\nsentinels = [\"a:1\", \"[::1]:26379\"]\nsentinel_master = \"m\"",
+    ] {
+        load(&format!("[redis]\n{redis}\n[postgres]\nurl = \"postgres://localhost/yhub\""), &[]).unwrap();
+    }
+    // Where they do not matter they are left alone.
+    load("[redis]\nsweep_ms = 5000\n[stream]\nmin_message_lifetime_ms = 5000\n[worker]\nlease_ms = 500", &[]).unwrap();
+}
+
+#[test]
+fn only_a_distributed_hub_has_roles() {
+    for (role, serves, compacts) in [("all", true, true), ("server", true, false), ("worker", false, true)] {
+        let config = load(STORES, &[("YHUB__ROLE", role)]).unwrap().config;
+        assert_eq!((config.role.serves(), config.role.compacts()), (serves, compacts));
+        assert_eq!((config.role.to_string(), role.parse()), (role.to_owned(), Ok(config.role)));
+        assert!(Role::NAMES.contains(&role));
+        if role != "all" {
+            let error = refused("", &[("YHUB__ROLE", role)]);
+            let words = format!(
+                "`role` (from environment variable YHUB__ROLE) is \"{role}\", but the stores in `data_dir` belong to one"
+            );
+            assert!(error.starts_with(&words), "{error}");
+        }
+    }
+    assert!(refused(STORES, &[("YHUB__ROLE", "boss")]).contains("is \"boss\"; expected is \"all\", \"server\" or \"worker\""));
+    let flags = Flags { role: Some(Role::Worker), ..Flags::default() };
+    let loaded = load_with(STORES, &[("YHUB__ROLE", "server")], flags).unwrap();
+    assert_eq!((loaded.config.role, loaded.origin("role").as_deref()), (Role::Worker, Some("flag --role")));
+    // A worker has no port, so nobody needs to say who may use it.
+    let open = [("YHUB__SERVER__LISTEN", "0.0.0.0:4400"), ("YHUB__ROLE", "worker")];
+    load(STORES, &open).unwrap();
+}
+
+#[test]
+fn nothing_that_is_printed_holds_a_password() {
+    const PASSWORD: &str = "hunter2";
+    let environment = |redis: &str, postgres: &str| {
+        vec![("YHUB__REDIS__URL".to_owned(), redis.to_owned()), ("YHUB__POSTGRES__URL".to_owned(), postgres.to_owned())]
+    };
+    let good = environment("redis://u:hunter2@r.example:6379/3", "postgres://u:hunter2@p.example/yhub?password=hunter2");
+    let sources = Sources { environment: good, ..Sources::default() };
+    let loaded = sources.load().unwrap();
+    assert!(loaded.config.redis.url.as_ref().unwrap().expose().contains(PASSWORD), "it is there all the same");
+    let shown = loaded.to_file();
+    for line in ["url = \"redis://…@r.example:6379/3\" # environment", "url = \"postgres://…@p.example/yhub\" # environment"]
+    {
+        assert!(shown.contains(line), "{shown}");
+    }
+    let printed = format!("{shown}\n{sources:?}\n{sources:#?}\n{loaded:?}\n{loaded:#?}\n{:?}", loaded.config);
+    assert!(printed.contains("YHUB__REDIS__URL") && printed.contains("…@r.example"), "{printed}");
+    assert!(!printed.contains(PASSWORD), "{printed}");
+    let json = serde_json::to_string(&loaded.config).unwrap();
+    assert!(!json.contains(PASSWORD), "{json}");
+
+    for (file, environment) in [
+        ("[redis]\nurl = \"redis://:hunter2@localhost\"", &[][..]),
+        ("[postgres]\nurl = \"postgres://u:hunter2@localhost\"", &[]),
+        ("", &[("YHUB__REDIS__URL", "redis://:hunter2@localhost")]),
+        ("", &[("YHUB__REDIS__URL", "hunter2")]),
+        ("", &[("YHUB__POSTGRES__URL", "host=localhost password=hunter2")]),
+        ("", &[("YHUB__REDIS__URL__X", "hunter2")]),
+        ("", &[("YHUB__REDIS__ULR", "redis://:hunter2@localhost")]),
+        ("", &[("YHUB__REDIS__SENTINELS", "hunter2@localhost"), ("YHUB__REDIS__SENTINEL_MASTER", "m")]),
+        ("redis = \"hunter2\"", &[]),
+        ("[redis]\nurl = [\"hunter2\"]", &[]),
+        ("[redis]\nurl = { hunter2 = 1 }", &[]),
+        ("[redis]\nurl = 987654", &[]),
+        ("[redis]\nurl = \"redis://:hunter2@localhost", &[]),
+        ("[redis]\nurl = redis://:hunter2@localhost\n", &[]),
+        ("[redis]\nurl = 'redis://:hunter2@localhost' 'x'\n", &[]),
+        ("[redis]\nurl = \"redis://:hunter2\\q@localhost\"\n", &[]),
+    ] {
+        let error = load(file, environment).map(|loaded| loaded.config).expect_err("it should be refused");
+        assert!(!error.contains(PASSWORD) && !error.contains("987654"), "{file} {environment:?}: {error}");
     }
 }
 

@@ -6,15 +6,16 @@ use yhub::config::Millis;
 use yhub_encoding::sync;
 use yhub_testkit::{TestClient, client::awareness_of};
 
-use crate::support::{TestHub, Transport};
+use crate::support::{Stage, TestHub};
 
-on_both!(
+on_all!(
     presence_reaches_everyone_and_dies_with_its_session,
-    nobody_speaks_or_leaves_for_another,
     states_that_come_fast_are_passed_on_together,
     a_repetition_does_not_bring_the_dead_back,
     a_query_is_answered_with_who_is_there,
-    a_client_comes_back_under_its_id,
+    a_client_comes_back_under_its_id;
+    // Who has said what is known to each node by itself: another node takes a client id for one that has moved to it.
+    on_one_node: nobody_speaks_or_leaves_for_another
 );
 
 /// How a session of a client ends.
@@ -34,8 +35,8 @@ async fn joined(hub: &TestHub, docid: &str) -> TestClient {
     client
 }
 
-async fn presence_reaches_everyone_and_dies_with_its_session(transport: Transport) {
-    let hub = TestHub::start(transport).await;
+async fn presence_reaches_everyone_and_dies_with_its_session(stage: Stage) {
+    let hub = TestHub::start(stage).await;
     let mut watcher = joined(&hub, "presence").await;
     for (id, end) in [(11, End::Reset), (12, End::Close), (13, End::Refused)] {
         let mut guest = joined(&hub, "presence").await;
@@ -66,8 +67,8 @@ async fn presence_reaches_everyone_and_dies_with_its_session(transport: Transpor
     }
 }
 
-async fn nobody_speaks_or_leaves_for_another(transport: Transport) {
-    let hub = TestHub::start(transport).await;
+async fn nobody_speaks_or_leaves_for_another(stage: Stage) {
+    let hub = TestHub::start(stage).await;
     let mut watcher = joined(&hub, "owners").await;
     let mut ann = joined(&hub, "owners").await;
     let mut eve = joined(&hub, "owners").await;
@@ -86,8 +87,8 @@ async fn nobody_speaks_or_leaves_for_another(transport: Transport) {
     assert_eq!(watcher.awareness().await, [(7, 2, r#"{"name":"ann","still":"there"}"#.to_owned())]);
 }
 
-async fn states_that_come_fast_are_passed_on_together(transport: Transport) {
-    let hub = TestHub::with(transport, |config| config.room.awareness_coalesce_ms = Millis::new(200)).await;
+async fn states_that_come_fast_are_passed_on_together(stage: Stage) {
+    let hub = TestHub::with(stage, |config| config.room.awareness_coalesce_ms = Millis::new(200)).await;
     let mut watcher = joined(&hub, "fast").await;
     let mut writers = Vec::new();
     for _ in 0..4 {
@@ -112,8 +113,8 @@ async fn states_that_come_fast_are_passed_on_together(transport: Transport) {
     assert!(messages < STATES, "{messages} messages for {STATES} states of each of four clients");
 }
 
-async fn a_repetition_does_not_bring_the_dead_back(transport: Transport) {
-    let hub = TestHub::start(transport).await;
+async fn a_repetition_does_not_bring_the_dead_back(stage: Stage) {
+    let hub = TestHub::start(stage).await;
     let mut watcher = joined(&hub, "dead").await;
     let mut parrot = joined(&hub, "dead").await;
     let mut guest = joined(&hub, "dead").await;
@@ -133,8 +134,8 @@ async fn a_repetition_does_not_bring_the_dead_back(transport: Transport) {
     assert!(!seen.iter().any(|(client, _, state)| *client == 7 && state != "null"), "{seen:?}");
 }
 
-async fn a_query_is_answered_with_who_is_there(transport: Transport) {
-    let hub = TestHub::start(transport).await;
+async fn a_query_is_answered_with_who_is_there(stage: Stage) {
+    let hub = TestHub::start(stage).await;
     let mut client = joined(&hub, "query").await;
     client.send_awareness(&[(7, 1, r#"{"a":1}"#)]).await;
     client.presence(7, r#"{"a":1}"#).await;
@@ -148,8 +149,8 @@ async fn a_query_is_answered_with_who_is_there(transport: Transport) {
     assert_eq!(client.next_within(Duration::from_millis(200)).await, None);
 }
 
-async fn a_client_comes_back_under_its_id(transport: Transport) {
-    let hub = TestHub::start(transport).await;
+async fn a_client_comes_back_under_its_id(stage: Stage) {
+    let hub = TestHub::start(stage).await;
     let mut watcher = joined(&hub, "back").await;
     for round in 0..5 {
         let mut guest = joined(&hub, "back").await;

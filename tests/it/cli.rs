@@ -11,13 +11,13 @@ use std::{
 };
 
 /// The binary in an empty directory, with nothing in the environment but how to find programs.
-fn yhub(directory: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn yhub(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_yhub"));
     command.args(arguments).current_dir(directory).env_clear().stdin(Stdio::null());
     command
 }
 
-fn run(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
     finished(&mut yhub(directory, arguments))
 }
 
@@ -117,7 +117,11 @@ fn without_a_command_it_serves_until_a_signal_ends_it_cleanly() {
         );
         assert!(hub.said.contains("everyone on this machine may read and write every document"), "{}", hub.said);
         assert!(hub.get("/healthz").starts_with("HTTP/1.1 200"), "{}", hub.get("/healthz"));
-        assert!(hub.get("/readyz").starts_with("HTTP/1.1 200"), "{}", hub.get("/readyz"));
+        let ready = hub.get("/readyz");
+        assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+        for check in ["stream", "documents", "compaction"] {
+            assert!(ready.contains(&format!("\"{check}\":\"ok\"")), "{ready}");
+        }
         assert!(hub.get("/nowhere").starts_with("HTTP/1.1 404"));
         for file in ["stream.sqlite3", "documents.sqlite3"] {
             assert!(directory.path().join("data").join(file).is_file(), "{file} lies in the data directory itself");
@@ -169,6 +173,9 @@ fn wrong_usage_and_wrong_configuration_end_with_2_and_say_what_to_do() {
     for (arguments, words) in [
         (&["--colour"][..], "unexpected argument"),
         (&["--listen", "here"], "invalid value 'here'"),
+        (&["--role", "boss"], "[possible values: all, server, worker]"),
+        (&["--role", "worker"], "`role` (from flag --role) is \"worker\", but the stores in `data_dir` belong to one process"),
+        (&["compaction", "pause", "notes"], "\"notes\" is no room: write ORG/DOCID"),
         (&["--listen", "0.0.0.0:0"], "set `auth.everyone` to \"may-write\""),
         (&["serve", "--data-dir", ""], "a value is required for '--data-dir"),
         (&["--config", "missing.toml"], "error: cannot read the configuration file missing.toml"),

@@ -6,7 +6,7 @@ use yhub::config::Millis;
 
 use crate::{
     node,
-    support::{TestHub, Transport, binary},
+    support::{Stage, TestHub, binary},
 };
 
 /// Runs the suite and prints its table; the whole output if anything failed.
@@ -36,7 +36,7 @@ fn every_stock_client_can_do_everything() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_stock_client_can_do_everything_at_a_mounted_hub() {
     let dir = tempfile::tempdir().unwrap();
-    let hub = TestHub::with(Transport::Mounted, |config| config.server.first_sync_ms = Millis::new(5_000)).await;
+    let hub = TestHub::with(Stage::Mounted, |config| config.server.first_sync_ms = Millis::new(5_000)).await;
     let mut suite = node::script("capabilities.mjs", &format!("ws://{}", hub.addr()));
     // Two minutes of silence are waited for once; how long a link is silent is decided by the same session.
     suite.env("YHUB_SILENCE_MS", "35000");

@@ -16,7 +16,7 @@ use std::{
 };
 
 use serde_json::Value;
-use yhub::{Backend, Config};
+use yhub::{Backend, Config, Stores};
 use yhub_content::{ContentIds, ContentMap, content_ids};
 use yhub_core::{Asset, RoomId};
 use yhub_encoding::Any;
@@ -31,14 +31,15 @@ use crate::{
 /// What is asked of the writers may need several of their own deadlines.
 const ANSWER_WITHIN: Duration = Duration::from_secs(180);
 
-struct Writers {
+/// The writers, as a process of their own.
+pub(crate) struct Writers {
     process: Child,
     commands: ChildStdin,
     events: Receiver<Value>,
 }
 
 impl Writers {
-    fn start(url: &str, seed: u64, out: &Path) -> Self {
+    pub(crate) fn start(url: &str, seed: u64, out: &Path) -> Self {
         let mut script = node::script("crash-writer.mjs", url);
         script
             .args(["--seed", &seed.to_string(), "--org", ORG, "--rate", "50", "--out"])
@@ -60,7 +61,7 @@ impl Writers {
     }
 
     /// Sends a command and waits for the event that answers it.
-    fn ask(&mut self, command: &str, answer: &str) -> Value {
+    pub(crate) fn ask(&mut self, command: &str, answer: &str) -> Value {
         if !command.is_empty() {
             writeln!(self.commands, "{command}").expect("the writers are there");
         }
@@ -171,7 +172,7 @@ async fn check_attribution(launch: &Launch, ledger: &Value) -> u64 {
         .flat_map(|(user, of)| of["clients"].as_array().unwrap().iter().map(|client| (client.as_u64().unwrap(), user.as_str())))
         .collect();
     let room = RoomId::new(ORG, ledger["room"].as_str().unwrap(), RoomId::MAIN);
-    let (log, store) = Backend::open_stores(&Config::for_testing(launch.data_dir())).unwrap();
+    let Stores { log, docs: store, .. } = Backend::open_stores(&Config::for_testing(launch.data_dir())).await.unwrap();
     let mut content: Vec<ContentIds> = Vec::new();
     let mut maps: Vec<ContentMap> = Vec::new();
     let stored = store.read(&room, AssetSelection::ALL).await.unwrap();

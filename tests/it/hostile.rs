@@ -15,7 +15,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use yhub::{Backend, Config};
+use yhub::{Backend, Config, Stores};
 use yhub_content as content;
 use yhub_core::{Asset, Author, Intent, SessionCore, SessionLimits, prepare_update};
 use yhub_encoding::sync::Message;
@@ -192,7 +192,7 @@ async fn look_into(hub: HubProcess, rooms: &BTreeSet<String>) {
     let errors: Vec<&str> = log.lines().filter(|line| line.contains(" ERROR ") || line.contains(" WARN ")).collect();
     assert!(errors.is_empty(), "{} complaints, the first: {}", errors.len(), errors[0]);
 
-    let (log, store) = Backend::open_stores(&Config::for_testing(launch.data_dir())).unwrap();
+    let Stores { log, docs: store, .. } = Backend::open_stores(&Config::for_testing(launch.data_dir())).await.unwrap();
     let (mut in_streams, mut rows) = (0, 0);
     for docid in rooms {
         for entry in entries(log.as_ref(), &room(docid)).await {

@@ -3,14 +3,14 @@
 use yhub_store::faults::{DocMethod, Fault};
 use yhub_testkit::{Oracle, TestClient, TextWriter, until};
 
-use crate::support::{TestHub, Transport, path};
+use crate::support::{Stage, TestHub, path};
 
-on_both!(a_thousand_joins_at_once_start_one_room_and_one_load, a_room_is_loaded_anew_after_it_was_idle);
+on_all!(a_thousand_joins_at_once_start_one_room_and_one_load, a_room_is_loaded_anew_after_it_was_idle);
 
 const JOINS: usize = 1_000;
 
-async fn a_thousand_joins_at_once_start_one_room_and_one_load(transport: Transport) {
-    let hub = TestHub::start(transport).await;
+async fn a_thousand_joins_at_once_start_one_room_and_one_load(stage: Stage) {
+    let hub = TestHub::start(stage).await;
     // Nobody is answered before all are there: so no join can find the room loaded already.
     hub.doc_plan.on_every(DocMethod::Read, Fault::Hang);
     let joins: Vec<_> = (0..JOINS)
@@ -23,7 +23,7 @@ async fn a_thousand_joins_at_once_start_one_room_and_one_load(transport: Transpo
             })
         })
         .collect();
-    until("all sessions to be open", async || (hub.backend().open_sessions() == JOINS).then_some(())).await;
+    until("all sessions to be open", async || (hub.open_sessions() == JOINS).then_some(())).await;
     hub.doc_plan.clear();
     hub.doc_plan.release();
     let mut clients = Vec::new();
@@ -32,9 +32,11 @@ async fn a_thousand_joins_at_once_start_one_room_and_one_load(transport: Transpo
         assert_eq!(Oracle::of([&state]).text(), "");
         clients.push(client);
     }
-    let census = hub.backend().census().await.unwrap();
-    assert_eq!((census.rooms, census.rooms_started), (1, 1));
-    assert_eq!(hub.doc_plan.calls(DocMethod::Read), 1, "one load for {JOINS} joins");
+    let census = hub.census().await;
+    // One on each node.
+    let nodes = hub.node_count();
+    assert_eq!((census.rooms, census.rooms_started), (nodes, nodes as u64));
+    assert_eq!(hub.doc_plan.calls(DocMethod::Read), nodes as u64, "one load for {JOINS} joins");
 
     // All of them are in that one room.
     let update = TextWriter::new(7).append("hello");
@@ -44,8 +46,8 @@ async fn a_thousand_joins_at_once_start_one_room_and_one_load(transport: Transpo
     }
 }
 
-async fn a_room_is_loaded_anew_after_it_was_idle(transport: Transport) {
-    let hub = TestHub::start(transport).await;
+async fn a_room_is_loaded_anew_after_it_was_idle(stage: Stage) {
+    let hub = TestHub::start(stage).await;
     let mut writer = TextWriter::new(7);
     for (time, word) in ["one ", "two ", "three"].iter().enumerate() {
         let mut client = hub.client("idle").await;
@@ -55,7 +57,7 @@ async fn a_room_is_loaded_anew_after_it_was_idle(transport: Transport) {
         client.send_update(&update).await;
         client.shown(&update).await;
         drop(client);
-        until("the room to leave memory", async || (hub.backend().census().await.unwrap().rooms == 0).then_some(())).await;
-        assert_eq!(hub.backend().census().await.unwrap().rooms_started, time as u64 + 1);
+        until("the room to leave memory", async || (hub.census().await.rooms == 0).then_some(())).await;
+        assert_eq!(hub.census().await.rooms_started, time as u64 + 1);
     }
 }

@@ -6,16 +6,16 @@ use yhub::config::Millis;
 use yhub_encoding::sync::Message;
 use yhub_testkit::{TextWriter, within};
 
-use crate::support::{TestHub, Transport, entries, room, update_in};
+use crate::support::{Stage, TestHub, entries, room, update_in};
 
-on_both!(a_writer_far_ahead_is_never_stuck, the_last_words_of_a_client_count, a_room_opens_again_after_its_presence_was_trimmed);
+on_all!(a_writer_far_ahead_is_never_stuck, the_last_words_of_a_client_count, a_room_opens_again_after_its_presence_was_trimmed);
 
 /// The socket is not read while too much waits, and what no longer waits must be counted to the last byte: a little lost
 /// each time ends in a socket that is never read again.
-async fn a_writer_far_ahead_is_never_stuck(transport: Transport) {
+async fn a_writer_far_ahead_is_never_stuck(stage: Stage) {
     const UPDATES: usize = 20_000;
     const AHEAD: usize = 1_000;
-    let hub = TestHub::with(transport, |config| config.server.inbound_bytes = 16 << 10).await;
+    let hub = TestHub::with(stage, |config| config.server.inbound_bytes = 16 << 10).await;
     let mut client = hub.client("ahead").await;
     client.sync().await;
     let mut writer = TextWriter::new(7);
@@ -35,8 +35,8 @@ async fn a_writer_far_ahead_is_never_stuck(transport: Transport) {
     }
 }
 
-async fn the_last_words_of_a_client_count(transport: Transport) {
-    let hub = TestHub::with(transport, |config| config.worker.task_debounce_ms = Millis::new(60_000)).await;
+async fn the_last_words_of_a_client_count(stage: Stage) {
+    let hub = TestHub::with(stage, |config| config.worker.task_debounce_ms = Millis::new(60_000)).await;
     const CLIENTS: u64 = 40;
     for n in 0..CLIENTS {
         let mut client = hub.client("last").await;
@@ -57,8 +57,8 @@ async fn the_last_words_of_a_client_count(transport: Transport) {
     within("every last update to be in the stream", all_are_there).await;
 }
 
-async fn a_room_opens_again_after_its_presence_was_trimmed(transport: Transport) {
-    let hub = TestHub::start(transport).await;
+async fn a_room_opens_again_after_its_presence_was_trimmed(stage: Stage) {
+    let hub = TestHub::start(stage).await;
     let mut client = hub.client("quiet").await;
     client.sync().await;
     let update = TextWriter::new(7).append("hello");
@@ -81,7 +81,7 @@ async fn a_room_opens_again_after_its_presence_was_trimmed(transport: Transport)
 
 /// Until so many rooms are in memory and the stream of "quiet" is empty.
 async fn is_quiet(hub: &TestHub, rooms: usize) {
-    while hub.backend().census().await.unwrap().rooms != rooms || !entries(hub.log().as_ref(), &room("quiet")).await.is_empty() {
+    while hub.census().await.rooms != rooms || !entries(hub.log().as_ref(), &room("quiet")).await.is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

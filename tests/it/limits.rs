@@ -11,9 +11,9 @@ use yhub_testkit::{
     until,
 };
 
-use crate::support::{TestHub, Transport, binary, path};
+use crate::support::{Stage, TestHub, binary, path};
 
-on_both!(
+on_one_node!(
     what_cannot_be_read_closes_for_good_and_disturbs_nobody,
     a_message_over_the_limit_is_refused,
     presence_over_its_limits_is_refused_or_ignored,
@@ -25,8 +25,8 @@ on_both!(
 
 const MIB: u64 = 1 << 20;
 
-async fn what_cannot_be_read_closes_for_good_and_disturbs_nobody(transport: Transport) {
-    let hub = TestHub::start(transport).await;
+async fn what_cannot_be_read_closes_for_good_and_disturbs_nobody(stage: Stage) {
+    let hub = TestHub::start(stage).await;
     let mut writer = TextWriter::new(7);
     let mut healthy = hub.client("malformed").await;
     healthy.sync().await;
@@ -70,8 +70,8 @@ async fn what_cannot_be_read_closes_for_good_and_disturbs_nobody(transport: Tran
     );
 }
 
-async fn a_message_over_the_limit_is_refused(transport: Transport) {
-    let hub = TestHub::with(transport, |config| config.server.max_message_bytes = 10_000).await;
+async fn a_message_over_the_limit_is_refused(stage: Stage) {
+    let hub = TestHub::with(stage, |config| config.server.max_message_bytes = 10_000).await;
     let mut writer = TextWriter::new(7);
     let mut client = hub.client("large").await;
     client.sync().await;
@@ -92,12 +92,12 @@ async fn a_message_over_the_limit_is_refused(transport: Transport) {
     assert_eq!(Oracle::of([hub.client("large").await.sync().await]).text().len(), 9_900);
 }
 
-async fn presence_over_its_limits_is_refused_or_ignored(transport: Transport) {
+async fn presence_over_its_limits_is_refused_or_ignored(stage: Stage) {
     let change = |config: &mut yhub::Config| {
         config.limits.max_awareness_bytes = 1_000;
         config.limits.max_awareness_clients = 3;
     };
-    let hub = TestHub::with(transport, change).await;
+    let hub = TestHub::with(stage, change).await;
     let mut watcher = hub.client("presence").await;
     watcher.sync().await;
     let mut client = hub.client("presence").await;
@@ -110,12 +110,12 @@ async fn presence_over_its_limits_is_refused_or_ignored(transport: Transport) {
     watcher.presence(1, "null").await;
 }
 
-async fn a_reader_that_stands_still_is_closed(transport: Transport) {
+async fn a_reader_that_stands_still_is_closed(stage: Stage) {
     let change = |config: &mut yhub::Config| {
         config.server.outbox_bytes = 256 << 10;
         config.server.stall_timeout_ms = Millis::new(2_000);
     };
-    let hub = TestHub::with(transport, change).await;
+    let hub = TestHub::with(stage, change).await;
     let mut writer = TextWriter::new(1);
     let mut healthy = hub.client("stalled").await;
     healthy.sync().await;
@@ -149,12 +149,12 @@ async fn a_reader_that_stands_still_is_closed(transport: Transport) {
     }
     assert!(told > 0, "nobody was told why");
     drop(stalled);
-    until("the sessions to end", async || (hub.backend().open_sessions() == 2).then_some(())).await;
+    until("the sessions to end", async || (hub.open_sessions() == 2).then_some(())).await;
 
     // Who does not read again ends all the same: the hub waits for nobody.
     let mut never = hub.connect("stalled").small_buffer().open().await.unwrap();
     never.sync_from(&yhub_testkit::updates::state_vector(&[(1, writer.clock())])).await;
-    while hub.backend().open_sessions() == 3 {
+    while hub.open_sessions() == 3 {
         let update = writer.append(&"x".repeat(64 << 10));
         healthy.send_update(&update).await;
         settle(&mut healthy, &update).await;
@@ -193,8 +193,8 @@ async fn flowing_catches_up(client: &mut TestClient, upto: u64) {
     }
 }
 
-async fn a_writer_waits_while_the_stream_does(transport: Transport) {
-    let hub = TestHub::with(transport, |config| config.server.inbound_bytes = 64 << 10).await;
+async fn a_writer_waits_while_the_stream_does(stage: Stage) {
+    let hub = TestHub::with(stage, |config| config.server.inbound_bytes = 64 << 10).await;
     let mut client = hub.client("backpressure").await;
     client.sync().await;
     hub.log_plan.on_every(LogMethod::Append, Fault::Hang);
@@ -219,8 +219,8 @@ async fn a_writer_waits_while_the_stream_does(transport: Transport) {
     assert_eq!(last, updates[UPDATES - 1], "all of them, the last one last");
 }
 
-async fn connections_beyond_the_limit_are_refused(transport: Transport) {
-    let hub = TestHub::with(transport, |config| config.server.max_connections = 3).await;
+async fn connections_beyond_the_limit_are_refused(stage: Stage) {
+    let hub = TestHub::with(stage, |config| config.server.max_connections = 3).await;
     let mut clients = Vec::new();
     for _ in 0..3 {
         clients.push(hub.client("full").await);
@@ -228,12 +228,12 @@ async fn connections_beyond_the_limit_are_refused(transport: Transport) {
     let refused = hub.connect("full").open().await.err().expect("there is no place");
     assert_eq!(refused.status, 503, "{}", refused.answer);
     clients.pop();
-    until("a place to be free", async || (hub.backend().open_sessions() < 3).then_some(())).await;
+    until("a place to be free", async || (hub.open_sessions() < 3).then_some(())).await;
     hub.client("full").await.sync().await;
 }
 
-async fn pages_of_other_origins_stay_outside(transport: Transport) {
-    let hub = TestHub::with(transport, |config| config.server.allowed_origins = vec!["https://editor.example".into()]).await;
+async fn pages_of_other_origins_stay_outside(stage: Stage) {
+    let hub = TestHub::with(stage, |config| config.server.allowed_origins = vec!["https://editor.example".into()]).await;
     let own = format!("http://{}", hub.addr());
     for (origin, status) in [("https://evil.example", 403), ("null", 403), (&own, 101), ("https://editor.example", 101)] {
         let answer = hub.connect("origins").header("origin", origin).open().await;

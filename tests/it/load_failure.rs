@@ -10,9 +10,9 @@ use yhub_store::{
 };
 use yhub_testkit::{Oracle, TestClient, TextWriter, until, within};
 
-use crate::support::{TestHub, Transport, room};
+use crate::support::{Stage, TestHub, room};
 
-on_both!(
+on_one_node!(
     a_row_that_cannot_be_read_refuses_every_join,
     a_store_that_is_away_is_a_reason_to_try_again,
     a_load_that_hangs_is_given_up
@@ -35,12 +35,12 @@ async fn refused(client: &mut TestClient, update: &[u8]) -> (Option<u16>, Vec<By
     within("a refusal", refusal).await
 }
 
-async fn a_row_that_cannot_be_read_refuses_every_join(transport: Transport) {
+async fn a_row_that_cannot_be_read_refuses_every_join(stage: Stage) {
     let change = |config: &mut yhub::Config| {
         config.worker.task_debounce_ms = Millis::new(50);
         config.worker.lease_ms = Millis::new(200);
     };
-    let hub = TestHub::with(transport, change).await;
+    let hub = TestHub::with(stage, change).await;
     let garbage = Bytes::from_static(b"no any-encoded object");
     let version = StoreVersion {
         room: room("broken"),
@@ -73,8 +73,8 @@ async fn a_row_that_cannot_be_read_refuses_every_join(transport: Transport) {
     assert_eq!(Oracle::of([other.sync().await]).text(), "");
 }
 
-async fn a_store_that_is_away_is_a_reason_to_try_again(transport: Transport) {
-    let hub = TestHub::start(transport).await;
+async fn a_store_that_is_away_is_a_reason_to_try_again(stage: Stage) {
+    let hub = TestHub::start(stage).await;
     let update = TextWriter::new(7).append("kept");
     let mut client = hub.client("away").await;
     client.sync().await;
@@ -84,7 +84,7 @@ async fn a_store_that_is_away_is_a_reason_to_try_again(transport: Transport) {
 
     for away in ["document store", "stream log"] {
         // A room that is in memory needs neither.
-        until("the room to leave memory", async || (hub.backend().census().await.unwrap().rooms == 0).then_some(())).await;
+        until("the room to leave memory", async || (hub.census().await.rooms == 0).then_some(())).await;
         match away {
             "stream log" => hub.log_plan.on_every(LogMethod::Read, Fault::FailBefore),
             _ => hub.doc_plan.on_every(DocMethod::Read, Fault::FailBefore),
@@ -102,8 +102,8 @@ async fn a_store_that_is_away_is_a_reason_to_try_again(transport: Transport) {
     }
 }
 
-async fn a_load_that_hangs_is_given_up(transport: Transport) {
-    let hub = TestHub::with(transport, |config| config.room.load_timeout_ms = Millis::new(200)).await;
+async fn a_load_that_hangs_is_given_up(stage: Stage) {
+    let hub = TestHub::with(stage, |config| config.room.load_timeout_ms = Millis::new(200)).await;
     hub.doc_plan.on_nth(DocMethod::Read, 1, Fault::Hang);
     let mut client = hub.client("hangs").await;
     let (code, got) = refused(&mut client, &TextWriter::new(8).append("x")).await;

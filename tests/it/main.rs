@@ -6,6 +6,7 @@
 mod support;
 
 mod awareness;
+mod chaos;
 mod cli;
 mod clients;
 mod crash;
@@ -15,6 +16,7 @@ mod lasting;
 mod limits;
 mod load_failure;
 mod node;
+mod operate;
 mod shutdown;
 mod silence;
 mod sync;

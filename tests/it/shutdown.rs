@@ -7,7 +7,7 @@ use crate::support::{binary, entries, path, room, update_in};
 
 /// The updates in the stream of a room of a hub that has ended.
 async fn stream_of(launch: &Launch, docid: &str) -> Vec<Vec<u8>> {
-    let (log, _store) = Backend::open_stores(&Config::for_testing(launch.data_dir())).unwrap();
+    let log = Backend::open_stores(&Config::for_testing(launch.data_dir())).await.unwrap().log;
     entries(log.as_ref(), &room(docid)).await.iter().filter_map(|entry| update_in(entry).map(|(update, _)| update)).collect()
 }
 

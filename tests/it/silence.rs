@@ -7,22 +7,22 @@ use yhub::config::{Everyone, Millis};
 use yhub_encoding::sync::{EMPTY_AWARENESS_FRAME, Message};
 use yhub_testkit::{until, within};
 
-use crate::support::{TestHub, Transport};
+use crate::support::{Stage, TestHub};
 
-on_both!(no_open_link_is_silent, a_peer_that_shows_no_sign_of_life_is_closed);
+on_one_node!(no_open_link_is_silent, a_peer_that_shows_no_sign_of_life_is_closed);
 
 const KEEPALIVE: Duration = Duration::from_millis(200);
 
 /// A machine that is busy with other tests may be so late.
 const SLACK: Duration = Duration::from_millis(1_500);
 
-async fn no_open_link_is_silent(transport: Transport) {
+async fn no_open_link_is_silent(stage: Stage) {
     for everyone in [Everyone::MayWrite, Everyone::MayRead] {
         let change = |config: &mut yhub::Config| {
             config.server.keepalive_ms = Millis::new(KEEPALIVE.as_millis() as u64);
             config.auth.everyone = Some(everyone);
         };
-        let hub = TestHub::with(transport, change).await;
+        let hub = TestHub::with(stage, change).await;
         let mut client = hub.client("silence").await;
         client.sync().await;
         client.settled().await;
@@ -36,12 +36,12 @@ async fn no_open_link_is_silent(transport: Transport) {
     }
 }
 
-async fn a_peer_that_shows_no_sign_of_life_is_closed(transport: Transport) {
+async fn a_peer_that_shows_no_sign_of_life_is_closed(stage: Stage) {
     let change = |config: &mut yhub::Config| {
         config.server.keepalive_ms = Millis::new(100);
         config.server.idle_timeout_ms = Millis::new(3_000);
     };
-    let hub = TestHub::with(transport, change).await;
+    let hub = TestHub::with(stage, change).await;
     let (mut living, mut dead) = (hub.client("dead").await, hub.client("dead").await);
     dead.sync().await;
     dead.send_awareness(&[(7, 1, "{}")]).await;
@@ -63,5 +63,5 @@ async fn a_peer_that_shows_no_sign_of_life_is_closed(transport: Transport) {
     // It has lived as long as the dead one by now, and goes on.
     living.settled().await;
     drop(dead);
-    until("only the living one to be there", async || (hub.backend().open_sessions() == 1).then_some(())).await;
+    until("only the living one to be there", async || (hub.open_sessions() == 1).then_some(())).await;
 }

@@ -1,52 +1,118 @@
-//! Hubs for tests: in this process on both transports with stores that count and fail on demand, or as the binary.
+//! Hubs for tests: in this process, on every stage, with stores that count and fail on demand; or as the binary.
 
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use actix_web::{App, HttpServer, web};
 use tokio::sync::oneshot;
-use yhub::{Backend, Config, Hub};
+use yhub::{Backend, Census, Config, Hub, Stores, config::Millis};
 use yhub_content as content;
 use yhub_core::{RoomId, StreamClock, StreamMessage};
 use yhub_store::{
     DocStore, LogEntry, ReadLimit, StreamLog,
     faults::{DocMethod, FaultPlan, FaultyDocStore, FaultyStreamLog, LogMethod},
 };
-use yhub_testkit::{Connect, Launch, TestClient, within};
+use yhub_testkit::{
+    Connect, Launch, TestClient,
+    servers::{Balancer, Database, Postgres, Redis},
+    within,
+};
 
 /// The org of every room in these tests.
 pub(crate) const ORG: &str = "acme";
 
-/// How clients reach a hub in this process.
+/// What a test plays on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Transport {
-    /// Its own server: sessions own their TCP streams.
+pub(crate) enum Stage {
+    /// One hub on the embedded engines, with its own server: sessions own their TCP streams.
     Direct,
-    /// Mounted in somebody's actix-web `App`.
+    /// The same, mounted in somebody's actix-web `App`.
     Mounted,
+    /// One hub on Redis and PostgreSQL.
+    Full,
+    /// Three hubs that share Redis and PostgreSQL. A balancer leads each connection to any of them.
+    Three,
 }
 
-/// A hub in this process, on a thread of its own; stopped when dropped.
+impl Stage {
+    fn nodes(self) -> usize {
+        if self == Self::Three { 3 } else { 1 }
+    }
+
+    fn is_distributed(self) -> bool {
+        matches!(self, Self::Full | Self::Three)
+    }
+}
+
+/// Hubs in this process, each on a thread of its own; stopped when dropped.
 pub(crate) struct TestHub {
     addr: SocketAddr,
-    running: Option<Running>,
-    /// What goes wrong with the stream log; counts its calls.
+    nodes: Vec<Running>,
+    /// What goes wrong with the stream log, for all nodes together; counts its calls.
     pub(crate) log_plan: Arc<FaultPlan<LogMethod>>,
-    /// What goes wrong with the document store; counts its calls.
+    /// What goes wrong with the document store, for all nodes together; counts its calls.
     pub(crate) doc_plan: Arc<FaultPlan<DocMethod>>,
     log: Arc<dyn StreamLog>,
     store: Arc<dyn DocStore>,
+    // Dropped after the nodes, in this order.
+    _balancer: Option<Balancer>,
+    _servers: Option<Servers>,
     _dir: tempfile::TempDir,
 }
 
+/// What is shared by distributed hubs.
+struct Servers {
+    redis: Redis,
+    database: Database,
+}
+
+impl Servers {
+    /// Started, and with tables.
+    fn start() -> Self {
+        let servers = Self { redis: Redis::start(), database: Postgres::database() };
+        let mut config = Config::default();
+        servers.set(&mut config);
+        yhub::migrate(&config).expect("the migrations run");
+        servers
+    }
+
+    fn set(&self, config: &mut Config) {
+        // A test of short leases has to have a server that is given up in less.
+        let lease: Duration = config.worker.lease_ms.into();
+        config.redis.timeout_ms = Millis::new((lease.as_millis() as u64 * 3 / 4).min(5_000));
+        config.redis.url = Some(self.redis.url().into());
+        config.postgres.url = Some(self.database.url().into());
+    }
+}
+
 struct Running {
+    addr: SocketAddr,
     hub: Arc<Inner>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(stage: Stage, config: Config, stores: Stores) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let (tell, started) = oneshot::channel();
+        let thread = thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let backend = Backend::start_with(&config, stores).await.unwrap();
+                match stage {
+                    Stage::Mounted => mounted(backend, tell, stopped).await,
+                    Stage::Direct | Stage::Full | Stage::Three => direct(config, backend, tell, stopped).await,
+                }
+            });
+        });
+        let (addr, hub) = within("the hub to start", started).await.expect("it started");
+        Self { addr, hub, stop, thread }
+    }
 }
 
 enum Inner {
@@ -65,42 +131,65 @@ impl Inner {
 
 impl TestHub {
     /// A hub with the settings for tests.
-    pub(crate) async fn start(transport: Transport) -> Self {
-        Self::with(transport, |_| ()).await
+    pub(crate) async fn start(stage: Stage) -> Self {
+        Self::with(stage, |_| ()).await
     }
 
     /// The same with some settings changed.
-    pub(crate) async fn with(transport: Transport, change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn with(stage: Stage, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::for_testing(dir.path());
         change(&mut config);
-        let (log, store) = Backend::open_stores(&config).unwrap();
+        let servers = match stage.is_distributed() {
+            true => Some(tokio::task::spawn_blocking(Servers::start).await.expect("the servers start")),
+            false => None,
+        };
+        if let Some(servers) = &servers {
+            servers.set(&mut config);
+        }
         let (log_plan, doc_plan) = (FaultPlan::new(), FaultPlan::new());
-        let (stop, stopped) = oneshot::channel();
-        let (tell, started) = oneshot::channel();
-        let faulty_log: Arc<dyn StreamLog> = Arc::new(FaultyStreamLog::new(log.clone(), log_plan.clone()));
-        let faulty_store: Arc<dyn DocStore> = Arc::new(FaultyDocStore::new(store.clone(), doc_plan.clone()));
-        let thread = thread::spawn(move || {
-            actix_web::rt::System::new().block_on(async move {
-                let backend = Backend::start_with(&config, faulty_log, faulty_store).await.unwrap();
-                match transport {
-                    Transport::Direct => direct(config, backend, tell, stopped).await,
-                    Transport::Mounted => mounted(backend, tell, stopped).await,
-                }
-            });
-        });
-        let (addr, hub) = within("the hub to start", started).await.expect("it started");
-        Self { addr, running: Some(Running { hub, stop, thread }), log_plan, doc_plan, log, store, _dir: dir }
+        let (mut nodes, mut first) = (Vec::new(), None);
+        for _ in 0..stage.nodes() {
+            let stores = Backend::open_stores(&config).await.unwrap();
+            first.get_or_insert_with(|| (stores.log.clone(), stores.docs.clone()));
+            let faulty = Stores {
+                log: Arc::new(FaultyStreamLog::new(stores.log.clone(), log_plan.clone())),
+                docs: Arc::new(FaultyDocStore::new(stores.docs.clone(), doc_plan.clone())),
+                ..stores
+            };
+            nodes.push(Running::start(stage, config.clone(), faulty).await);
+        }
+        let (log, store) = first.expect("there is one node at least");
+        let balancer = (stage == Stage::Three).then(|| Balancer::start(nodes.iter().map(|node| node.addr), 7));
+        let addr = balancer.as_ref().map_or(nodes[0].addr, Balancer::addr);
+        Self { addr, nodes, log_plan, doc_plan, log, store, _balancer: balancer, _servers: servers, _dir: dir }
     }
 
-    /// Where it listens.
+    /// Where clients connect.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What runs.
-    pub(crate) fn backend(&self) -> &Backend {
-        self.running.as_ref().expect("it runs until it is dropped").hub.backend()
+    /// How many nodes there are.
+    pub(crate) fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Rooms and documents in the memory of all nodes together.
+    pub(crate) async fn census(&self) -> Census {
+        let mut all = Census { rooms: 0, snapshot_bytes: 0, rooms_started: 0 };
+        for node in &self.nodes {
+            let census = node.hub.backend().census().await.unwrap();
+            all.rooms += census.rooms;
+            all.snapshot_bytes += census.snapshot_bytes;
+            all.rooms_started += census.rooms_started;
+        }
+        all
+    }
+
+    /// The open sessions of all nodes together.
+    pub(crate) fn open_sessions(&self) -> usize {
+        self.nodes.iter().map(|node| node.hub.backend().open_sessions()).sum()
     }
 
     /// Its stream log, without faults.
@@ -132,13 +221,16 @@ impl TestHub {
 
 impl Drop for TestHub {
     fn drop(&mut self) {
-        if let Some(Running { hub, stop, thread }) = self.running.take() {
+        let mut threads = Vec::new();
+        for Running { hub, stop, thread, .. } in self.nodes.drain(..) {
             drop(hub);
             // If it has ended already its thread says why.
             let _ = stop.send(());
-            if thread.join().is_err() && !thread::panicking() {
-                panic!("the hub's thread panicked");
-            }
+            threads.push(thread);
+        }
+        let panicked = threads.into_iter().filter_map(|thread| thread.join().err()).count();
+        if panicked > 0 && !thread::panicking() {
+            panic!("the threads of {panicked} nodes panicked");
         }
     }
 }
@@ -224,24 +316,32 @@ pub(crate) fn binary(dir: &Path) -> Launch {
         .set("embedded.durability", "process-crash")
 }
 
-/// A test for each transport, of an `async fn(Transport)`.
-macro_rules! on_both {
+/// A test for each stage of one node, of an `async fn(Stage)`.
+macro_rules! on_one_node {
     ($($(#[$attribute:meta])* $case:ident),+ $(,)?) => {
-        mod direct {
+        on_stage!(direct, Direct; $($(#[$attribute])* $case),+);
+        on_stage!(mounted, Mounted; $($(#[$attribute])* $case),+);
+        on_stage!(full, Full; $($(#[$attribute])* $case),+);
+    };
+}
+
+/// A test for each stage, of an `async fn(Stage)`; those after `on_one_node` only for the stages of one node.
+macro_rules! on_all {
+    ($($(#[$attribute:meta])* $case:ident),+ $(; on_one_node: $($single:ident),+)? $(,)?) => {
+        on_one_node!($($(#[$attribute])* $case,)+ $($($single),+)?);
+        on_stage!(three, Three; $($(#[$attribute])* $case),+);
+    };
+}
+
+/// The tests of one stage; for the macros above.
+macro_rules! on_stage {
+    ($module:ident, $stage:ident; $($(#[$attribute:meta])* $case:ident),+) => {
+        mod $module {
             $(
                 $(#[$attribute])*
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    super::$case($crate::support::Transport::Direct).await;
-                }
-            )+
-        }
-        mod mounted {
-            $(
-                $(#[$attribute])*
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $case() {
-                    super::$case($crate::support::Transport::Mounted).await;
+                    super::$case($crate::support::Stage::$stage).await;
                 }
             )+
         }

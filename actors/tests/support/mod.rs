@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod docs;
 pub(crate) mod stores;
 
 use std::{
@@ -15,14 +16,15 @@ use std::{
 use actix::prelude::*;
 use actix_http::ws::{OpCode, Parser};
 use bytes::{Bytes, BytesMut};
-use stores::{MemoryDocs, MemoryLog};
+use docs::MemoryDocs;
+use stores::MemoryLog;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf},
     sync::mpsc,
 };
 use yhub_actors::{Census, Count, Node, NodeParts, Registry, Session, SessionParams, Transport, WorkerSettings};
 use yhub_content::Limits;
-use yhub_core::{Author, RoomId, RoomLimits, SessionLimits, SystemClock, Variant};
+use yhub_core::{Author, PoisonPolicy, RoomId, RoomLimits, SessionLimits, SystemClock, Variant};
 use yhub_documents::{ComputePool, Documents};
 use yhub_encoding::sync::{self, Message};
 
@@ -43,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) concurrency: usize,
     pub(crate) lease: Duration,
     pub(crate) snapshot_budget_bytes: usize,
+    pub(crate) serves: bool,
+    pub(crate) poison: PoisonPolicy,
     pub(crate) session_limits: SessionLimits,
     pub(crate) room_limits: RoomLimits,
 }
@@ -53,6 +57,8 @@ impl Default for Settings {
             concurrency: 0,
             lease: Duration::from_secs(3),
             snapshot_budget_bytes: 64 << 20,
+            serves: true,
+            poison: PoisonPolicy::default(),
             session_limits: SessionLimits::default(),
             room_limits: RoomLimits::default(),
         }
@@ -65,10 +71,20 @@ impl Rig {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
-        let (log, docs) = (MemoryLog::new(), Arc::new(MemoryDocs::default()));
+        Self::over(MemoryLog::new(), Arc::new(MemoryDocs::default()), settings)
+    }
+
+    /// Another node over the same stores.
+    pub(crate) fn beside(&self) -> Self {
+        Self::over(self.log.clone(), self.docs.clone(), Settings::default())
+    }
+
+    fn over(log: Arc<MemoryLog>, docs: Arc<MemoryDocs>, settings: Settings) -> Self {
         let compute = ComputePool::new(1, 64, Duration::from_secs(600)).expect("a thread");
         let node = Node::new(NodeParts {
-            documents: Documents::new(log.clone(), docs.clone(), compute, Limits::default()),
+            documents: Documents::new(log.clone(), docs.clone(), docs.clone(), compute, Limits::default()),
+            admin: Some(log.clone()),
+            serves: settings.serves,
             time: Arc::new(SystemClock),
             session_limits: settings.session_limits,
             room_limits: settings.room_limits,
@@ -80,6 +96,8 @@ impl Rig {
                 lease: settings.lease,
                 min_message_lifetime: Duration::ZERO,
                 poll: Duration::from_millis(20),
+                reconcile_every: Duration::from_secs(30),
+                poison: settings.poison,
             },
             max_connections: 1_000,
         });
@@ -115,7 +133,12 @@ impl Rig {
 
     /// Waits until `what` holds.
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        for _ in 0..2_000 {
+        self.within(Duration::from_secs(20), what, holds).await;
+    }
+
+    /// The same for what takes longer; of paused time.
+    pub(crate) async fn within(&self, time: Duration, what: &str, holds: impl Fn(&Self) -> bool) {
+        for _ in 0..time.as_millis() / 10 {
             if holds(self) {
                 return;
             }

@@ -2,20 +2,24 @@
 //!
 //! Values come in, effects go out. Time and randomness are arguments. Nothing here knows actix, tokio or an engine.
 
+pub mod alarms;
 mod asset;
 mod budget;
 mod clock;
 mod close;
 mod compaction;
+mod drain;
 mod fields;
 pub mod invariants;
 mod keys;
 mod leases;
 mod limits;
 mod message;
+mod poison;
 pub mod room;
 mod room_id;
 mod session;
+mod signature;
 mod time;
 
 pub use asset::{Asset, AssetError, AssetId, AssetIdError, AssetIdKind};
@@ -23,13 +27,17 @@ pub use budget::Budget;
 pub use clock::{ClockError, StoredClock, StreamClock};
 pub use close::Close;
 pub use compaction::{Plan, RoomState};
+pub use drain::spread_closes;
 pub use keys::{KeySpace, decode_component, encode_key_part, encode_uri_component, parse_custom_attributions, redis_time_ms};
 pub use leases::Leases;
 pub use limits::{RoomLimits, SessionLimits};
 pub use message::{MessageError, StreamMessage, UserMatcher};
+pub use poison::{BreakerChange, Failed, HubFault, PoisonGuard, PoisonPolicy, Verdict};
 pub use room::{
-    Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, ServerMessage, SessionId, StreamLine, Submission, Variant,
+    Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, SalvageJob, Salvaged, ServerMessage, SessionId, StreamLine,
+    Submission, Variant, salvage,
 };
 pub use room_id::RoomId;
 pub use session::{Author, Due, Intent, SessionCore, prepare_update};
+pub use signature::{MAX_SIGNATURE_BYTES, signature};
 pub use time::{ManualTime, SystemClock, TimeSource};

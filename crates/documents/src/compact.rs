@@ -3,18 +3,26 @@
 //! Every step may run twice, at the same time as another, or be the last (I-7). What is trimmed is in a committed row
 //! (I-2); the first writer of an id keeps its attribution (I-6).
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use yhub_content::{self as content, ContentIds, ContentMap, UpdateError};
 use yhub_core::{Asset, Plan, RoomId, RoomState, StreamClock, StreamMessage};
-use yhub_store::{AssetKind, AssetSelection, Completed, StoreOutcome, StoreVersion, Task, WorkerId};
+use yhub_store::{AssetKind, AssetSelection, Completed, StoreOutcome, StoreVersion, Task, TaskEpoch, WorkerId};
 
 use crate::{
-    Documents, DocumentsError,
+    CompactionFailed, Documents, DocumentsError,
     load::merge_shared,
     read::{RoomContent, Row, column, open_entry},
 };
+
+/// A point at which tests make a compaction fail.
+macro_rules! fail_point {
+    ($name:literal, $task:expr) => {
+        fail::fail_point!($name, |how: Option<String>| Err(crate::asked_for(&$task.room, how.as_deref())))
+    };
+}
 
 /// One compaction folds at most about so much of the stream; the rest goes with the next.
 const MAX_FOLD_BYTES: usize = 64 << 20;
@@ -36,13 +44,41 @@ pub enum Compacted {
     },
     /// The task was somebody else's before it was done; what was stored is right all the same.
     Lost,
+    /// The task was ours, but the document store has seen a later claim: the log had lost its epochs. It knows better now, and
+    /// the task was given back, to be claimed anew at once.
+    GivenBack {
+        /// The epoch under which somebody has stored.
+        above: TaskEpoch,
+    },
 }
 
 impl Documents {
-    /// Does one claimed task: reads, folds, stores, trims.
-    pub async fn compact(&self, worker: &WorkerId, task: &Task, min_lifetime: Duration) -> Result<Compacted, DocumentsError> {
+    /// Does one claimed task: reads, folds, stores, trims. A panic becomes an error.
+    pub async fn compact(&self, worker: &WorkerId, task: &Task, min_lifetime: Duration) -> Result<Compacted, CompactionFailed> {
+        let mut extent = (StreamClock::ZERO, StreamClock::ZERO);
+        // What it had in hand is dropped with it, so nothing half-changed is seen again.
+        let compacted = AssertUnwindSafe(self.compact_once(worker, task, min_lifetime, &mut extent)).catch_unwind().await;
+        let compacted = compacted.unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(DocumentsError::Panicked { room: task.room.clone(), what: said.unwrap_or_else(|| "it said nothing".into()) })
+        });
+        compacted.map_err(|error| CompactionFailed { error, from: extent.0, upto: extent.1 })
+    }
+
+    async fn compact_once(
+        &self,
+        worker: &WorkerId,
+        task: &Task,
+        min_lifetime: Duration,
+        extent: &mut (StreamClock, StreamClock),
+    ) -> Result<Compacted, DocumentsError> {
+        fail_point!("compact::claimed", task);
         let room = &task.room;
         let glance = self.read_content(room, AssetSelection::NONE, MAX_FOLD_BYTES).await?;
+        if let (Some(first), Some(last)) = (glance.entries.first(), glance.entries.last()) {
+            *extent = (first.clock, last.clock);
+        }
+        fail_point!("compact::read", task);
         let hard_deleted = glance.tombstone.as_ref().is_some_and(|tombstone| tombstone.hard);
         let state = RoomState {
             stored: glance.stored(),
@@ -81,11 +117,14 @@ impl Documents {
         let (limits, whole_room) = (self.stored_limits(), room.clone());
         let assets = self.compute.run(move || new_assets(&whole_room, &content, &limits)).await;
         let assets = assets.map_err(|source| DocumentsError::Compute { room: room.clone(), source })??;
+        fail_point!("compact::merged", task);
         let version =
             StoreVersion { room: room.clone(), clock: upto, assets, is_reference: [false; 4], replaces, epoch: task.epoch };
         let outcome = self.store.store(version).await;
-        match outcome.map_err(|source| DocumentsError::Store { room: room.clone(), source })? {
-            StoreOutcome::Superseded => Ok(Compacted::Lost),
+        let outcome = outcome.map_err(|source| DocumentsError::Store { room: room.clone(), source })?;
+        fail_point!("compact::stored", task);
+        match outcome {
+            StoreOutcome::Superseded { by } => self.superseded(worker, task, by).await,
             StoreOutcome::HardDeleted => {
                 self.complete(worker, task, upto, Duration::ZERO, |trimmed| Compacted::Trimmed { trimmed }).await
             }
@@ -93,6 +132,19 @@ impl Documents {
                 self.complete(worker, task, upto, min_lifetime, |trimmed| Compacted::Stored { upto, trimmed }).await
             }
         }
+    }
+
+    /// The store has seen a later claim. Either another worker has the task, or the log gave us an epoch of long ago: one that
+    /// has lost its epochs begins anew, and all its claims would be refused for ever.
+    async fn superseded(&self, worker: &WorkerId, task: &Task, by: TaskEpoch) -> Result<Compacted, DocumentsError> {
+        let in_log = |source| DocumentsError::Stream { room: task.room.clone(), source };
+        let ours = self.log.renew(worker, std::slice::from_ref(task)).await.map_err(in_log)?;
+        if !ours.contains(&task.id) {
+            return Ok(Compacted::Lost);
+        }
+        self.log.raise_epoch(&task.room, by).await.map_err(in_log)?;
+        self.log.give_back(worker, task, Duration::ZERO).await.map_err(in_log)?;
+        Ok(Compacted::GivenBack { above: by })
     }
 
     async fn complete(
@@ -103,7 +155,9 @@ impl Documents {
         min_lifetime: Duration,
         done: impl FnOnce(u64) -> Compacted,
     ) -> Result<Compacted, DocumentsError> {
-        match self.log.complete(worker, task, upto, min_lifetime).await {
+        let completed = self.log.complete(worker, task, upto, min_lifetime).await;
+        fail_point!("compact::completed", task);
+        match completed {
             Ok(Completed::Done { trimmed, .. }) => Ok(done(trimmed)),
             Ok(Completed::NotOwner) => Ok(Compacted::Lost),
             Err(source) => Err(DocumentsError::Stream { room: task.room.clone(), source }),
@@ -149,15 +203,21 @@ fn new_assets(room: &RoomId, content: &RoomContent, limits: &content::Limits) ->
                 nongc_docs.push(update);
             }
             Some(StreamMessage::Prune { .. }) => {
-                return Err(wrong("holds a prune, which this hub cannot carry out yet; the stream keeps it".into()));
+                let what = "holds a prune, which this hub cannot carry out yet; the stream keeps it".into();
+                return Err(DocumentsError::Unsupported { room: room.clone(), clock: entry.clock, what });
             }
             _ => {}
         }
     }
-    let cannot = |what: UpdateError| DocumentsError::Entry {
-        room: room.clone(),
-        clock: content.clock(),
-        what: format!("cannot be merged with what is stored: {what}"),
+    let rows = content.rows.len();
+    let cannot = |what: UpdateError| match merge_shared(&nongc_docs[..rows]) {
+        Err(what) if rows > 0 => DocumentsError::Row {
+            room: room.clone(),
+            t: "all".into(),
+            column: column(AssetKind::NongcDoc),
+            what: format!("cannot be merged: {what}"),
+        },
+        _ => DocumentsError::Merge { room: room.clone(), upto: content.clock(), what: what.to_string() },
     };
     let gc = match yhub_content::gc_merge(&gc_docs) {
         Ok(gc) => Bytes::from(gc),

@@ -1,4 +1,4 @@
-//! Why a room could not be loaded or compacted.
+//! Why a room could not be loaded or compacted, and what kind of failure that is.
 
 use yhub_core::{RoomId, StreamClock};
 use yhub_store::{DocStoreError, StreamLogError};
@@ -58,6 +58,34 @@ pub enum DocumentsError {
         /// What is wrong with it.
         what: String,
     },
+    /// Entries of the stream cannot be merged with what is stored.
+    #[error("stream of {room}, entries up to {upto}: cannot be merged with what is stored: {what}")]
+    Merge {
+        /// The room.
+        room: RoomId,
+        /// The last entry of those.
+        upto: StreamClock,
+        /// What is wrong.
+        what: String,
+    },
+    /// An entry of the stream asks for something that this hub cannot do, though another may.
+    #[error("stream of {room}, entry {clock}: {what}")]
+    Unsupported {
+        /// The room.
+        room: RoomId,
+        /// Where it stands.
+        clock: StreamClock,
+        /// What is asked for.
+        what: String,
+    },
+    /// Something panicked.
+    #[error("working on room {room} panicked: {what}")]
+    Panicked {
+        /// The room.
+        room: RoomId,
+        /// What the panic said.
+        what: String,
+    },
     /// The room was deleted.
     #[error("room {room} was deleted")]
     Deleted {
@@ -73,7 +101,112 @@ impl DocumentsError {
             Self::Stream { source, .. } => source.is_transient(),
             Self::Store { source, .. } => source.is_transient(),
             Self::Compute { source, .. } => !matches!(source, ComputeError::Panicked),
-            Self::Row { .. } | Self::Entry { .. } | Self::Deleted { .. } => false,
+            _ => false,
         }
+    }
+
+    /// What kind of failure it is.
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::Stream { .. } => FailureClass::Stream,
+            Self::Store { .. } => FailureClass::Store,
+            Self::Compute { .. } => FailureClass::Compute,
+            Self::Row { .. } => FailureClass::Row,
+            Self::Entry { .. } => FailureClass::Entry,
+            Self::Merge { .. } => FailureClass::Merge,
+            Self::Unsupported { .. } => FailureClass::Unsupported,
+            Self::Panicked { .. } => FailureClass::Panic,
+            Self::Deleted { .. } => FailureClass::Deleted,
+        }
+    }
+
+    /// What went wrong without the name of the room and the place in it: what failures of several rooms have in common.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Stream { source: StreamLogError::Corrupt { what, .. }, .. } => what.clone(),
+            Self::Store { source: DocStoreError::Corrupt { what, .. }, .. } => what.clone(),
+            Self::Store { source: DocStoreError::Room { why, .. }, .. } => why.clone(),
+            Self::Stream { source, .. } => source.to_string(),
+            Self::Store { source, .. } => source.to_string(),
+            Self::Compute { source, .. } => source.to_string(),
+            Self::Row { column, what, .. } => format!("{column}: {what}"),
+            Self::Entry { what, .. } | Self::Merge { what, .. } => what.clone(),
+            Self::Unsupported { what, .. } | Self::Panicked { what, .. } => what.clone(),
+            Self::Deleted { .. } => "the room was deleted".into(),
+        }
+    }
+}
+
+/// What kind of failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FailureClass {
+    /// The stream log is away, or what it holds cannot be read.
+    Stream,
+    /// The document store is away, or what it holds cannot be read.
+    Store,
+    /// The computation failed.
+    Compute,
+    /// A version row cannot be read.
+    Row,
+    /// An entry of the stream cannot be read.
+    Entry,
+    /// Entries cannot be merged.
+    Merge,
+    /// This hub cannot do it.
+    Unsupported,
+    /// Something panicked.
+    Panic,
+    /// The room was deleted.
+    Deleted,
+}
+
+impl FailureClass {
+    /// Its name in records and logs: one word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Store => "store",
+            Self::Compute => "compute",
+            Self::Row => "row",
+            Self::Entry => "entry",
+            Self::Merge => "merge",
+            Self::Unsupported => "unsupported",
+            Self::Panic => "panic",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// May what the stream holds be what is wrong, so that a room whose stream is set aside goes on? Where a row cannot be read,
+    /// or this hub lacks what it takes, setting the stream aside helps nobody, and would hide edits from hubs that can. A log
+    /// that cannot read what it holds is a case for its operator.
+    pub const fn is_of_stream(self) -> bool {
+        matches!(self, Self::Compute | Self::Entry | Self::Merge | Self::Panic)
+    }
+}
+
+impl std::fmt::Display for FailureClass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A compaction that failed, with what was to be folded.
+#[derive(Debug, thiserror::Error)]
+#[error("entries {from} to {upto} were not compacted")]
+pub struct CompactionFailed {
+    /// Why.
+    #[source]
+    pub error: DocumentsError,
+    /// The first entry of the stream that was to be folded; [`StreamClock::ZERO`] if the stream was not read.
+    pub from: StreamClock,
+    /// The last one.
+    pub upto: StreamClock,
+}
+
+impl CompactionFailed {
+    /// May the same compaction succeed later without anyone acting?
+    pub fn is_transient(&self) -> bool {
+        self.error.is_transient()
     }
 }

@@ -1,30 +1,34 @@
-//! What one does with a room: load it, fold it, compact it. Async over the storage traits.
+//! What one does with a room: load it, fold it, compact it, set its stream aside. Async over the storage traits.
 //!
 //! Knows no actor and no engine. What takes long runs on the [`ComputePool`].
 
 mod compact;
+mod compare;
 mod compute;
 mod error;
 mod fold;
 mod load;
+mod quarantine;
 mod read;
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use yhub_content as content;
-use yhub_store::{DocStore, StreamLog};
+use yhub_store::{DocStore, FailureStore, StreamLog};
 
 pub use compact::Compacted;
 pub use compute::{ComputeError, ComputePool};
-pub use error::DocumentsError;
+pub use error::{CompactionFailed, DocumentsError, FailureClass};
 pub use fold::fold;
+pub use quarantine::{QuarantineReason, SetAside, quarantine_id};
 
 /// The rooms of a deployment, through its storage.
 #[derive(Clone)]
 pub struct Documents {
     log: Arc<dyn StreamLog>,
     store: Arc<dyn DocStore>,
+    failures: Arc<dyn FailureStore>,
     compute: ComputePool,
     limits: content::Limits,
     loads: Arc<Semaphore>,
@@ -36,8 +40,14 @@ const LOADS_AT_ONCE: usize = 64;
 
 impl Documents {
     /// Over these stores.
-    pub fn new(log: Arc<dyn StreamLog>, store: Arc<dyn DocStore>, compute: ComputePool, limits: content::Limits) -> Self {
-        Self { log, store, compute, limits, loads: Arc::new(Semaphore::new(LOADS_AT_ONCE)) }
+    pub fn new(
+        log: Arc<dyn StreamLog>,
+        store: Arc<dyn DocStore>,
+        failures: Arc<dyn FailureStore>,
+        compute: ComputePool,
+        limits: content::Limits,
+    ) -> Self {
+        Self { log, store, failures, compute, limits, loads: Arc::new(Semaphore::new(LOADS_AT_ONCE)) }
     }
 
     /// The stream log.
@@ -48,6 +58,11 @@ impl Documents {
     /// The document store.
     pub fn store(&self) -> &Arc<dyn DocStore> {
         &self.store
+    }
+
+    /// The records of failures and quarantines.
+    pub fn failures(&self) -> &Arc<dyn FailureStore> {
+        &self.failures
     }
 
     /// The pool for what takes long.
@@ -70,4 +85,15 @@ impl Documents {
             max_depth: self.limits.max_depth,
         }
     }
+}
+
+/// What a fail point makes a step say that is told to fail: `entry` for a poisoned entry, otherwise a store that is away.
+#[cfg(feature = "failpoints")]
+pub(crate) fn asked_for(room: &yhub_core::RoomId, how: Option<&str>) -> DocumentsError {
+    let (room, what) = (room.clone(), "a failure that a test asked for");
+    if how == Some("entry") {
+        return DocumentsError::Entry { room, clock: yhub_core::StreamClock::ZERO, what: what.into() };
+    }
+    let source = yhub_store::DocStoreError::Unavailable { at: "a fail point".into(), source: what.into() };
+    DocumentsError::Store { room, source }
 }

@@ -1,8 +1,11 @@
-//! Loading a room: what is stored, and what the stream has on top of it, as one update.
+//! Loading a room: what is stored, what the stream has on top of it, and what was set aside, as one update.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use yhub_content::{ContentIds, Limits};
 use yhub_core::{Loaded, RoomId, StreamClock, StreamMessage, Variant};
-use yhub_store::{AssetKind, AssetSelection};
+use yhub_store::{AssetKind, AssetSelection, LogEntry, QuarantineId};
 
 use crate::{Documents, DocumentsError, read::column, read::open_entry};
 
@@ -10,87 +13,169 @@ use crate::{Documents, DocumentsError, read::column, read::open_entry};
 const MERGE_INLINE_BYTES: usize = 16 << 10;
 
 impl Documents {
-    /// Loads one document of a room. It holds everything up to [`Loaded::clock`].
+    /// Loads one document of a room. It holds everything up to [`Loaded::clock`], and all that was set aside.
     ///
-    /// A room of which nothing is stored is the empty document. A room that was deleted, and one that cannot be read, are
-    /// errors. An entry of the stream that cannot be read is left out and logged: the stream keeps it.
+    /// A room of which nothing is stored is the empty document. A room that was deleted, and one of which a row cannot be read,
+    /// are errors. An entry that cannot be read or merged is left out and logged: the stream keeps it.
     pub async fn load(&self, room: &RoomId, variant: Variant) -> Result<Loaded, DocumentsError> {
         let kind = match variant {
             Variant::Gc => AssetKind::GcDoc,
             Variant::Nongc => AssetKind::NongcDoc,
         };
         let _turn = self.loads.acquire().await.expect("nothing closes the semaphore");
-        let content = self.read_content(room, AssetSelection::of(&[kind]), usize::MAX).await?;
+        let (content, set_aside) = self.read_everything(room, AssetSelection::of(&[kind])).await?;
         if content.tombstone.is_some() {
             return Err(DocumentsError::Deleted { room: room.clone() });
         }
+        // What was set aside does not count: between its clocks lies what others have compacted since, and it may lie beyond
+        // what was read of the stream.
         let clock = content.clock();
-        let mut awareness = Vec::new();
-        let mut parts: Vec<(Origin, Bytes)> = Vec::new();
+        let stored = content.stored();
+        let mut parts = Parts { room: room.clone(), kind, rows: Vec::new(), entries: Vec::new() };
         for row in &content.rows {
             let Some(update) = &row.assets[kind as usize] else {
                 let what = "the column holds nothing".into();
                 return Err(DocumentsError::Row { room: room.clone(), t: row.t.clone(), column: column(kind), what });
             };
-            parts.push((Origin::Row(row.t.clone()), update.clone()));
+            parts.rows.push((row.t.clone(), update.clone()));
         }
-        for entry in &content.entries {
-            match open_entry(room, entry) {
-                Ok(Some(StreamMessage::Update { update, .. })) if Some(entry.clock) > content.stored() => {
-                    parts.push((Origin::Entry(entry.clock), update));
-                }
-                Ok(Some(StreamMessage::Awareness { update })) => awareness.push((entry.clock.ms, update)),
-                Ok(_) => {}
-                Err(error) => log::error!(room:% = room; "left out of the document: {error}"),
+        let mut changed = stored.unwrap_or(StreamClock::ZERO);
+        // None of it was compacted, whatever its clock.
+        for (id, entry) in &set_aside.entries {
+            if let Some(StreamMessage::Update { update, .. }) = parts.open(entry) {
+                changed = changed.max(entry.clock);
+                parts.entries.push((Origin::SetAside(id.clone(), entry.clock), update));
             }
         }
-        let (base, ids) = self.merge_parts(room, kind, parts).await?;
-        Ok(Loaded { base, ids, clock, awareness })
+        let (mut awareness, mut recent) = (Vec::new(), Vec::new());
+        for entry in &content.entries {
+            match parts.open(entry) {
+                Some(StreamMessage::Update { update, .. }) => {
+                    changed = changed.max(entry.clock);
+                    if Some(entry.clock) > stored {
+                        recent.extend(entry.message.clone().map(|message| (entry.clock, message)));
+                        parts.entries.push((Origin::Stream(entry.clock), update));
+                    }
+                }
+                Some(StreamMessage::Prune { .. }) => {
+                    changed = changed.max(entry.clock);
+                    recent.extend(entry.message.clone().map(|message| (entry.clock, message)));
+                }
+                Some(StreamMessage::Awareness { update }) => awareness.push((entry.clock.ms, update)),
+                _ => {}
+            }
+        }
+        let (base, ids) = self.merge_parts(parts).await?;
+        Ok(Loaded { base, ids, clock, changed, recent, awareness })
     }
 
-    async fn merge_parts(
-        &self,
-        room: &RoomId,
-        kind: AssetKind,
-        parts: Vec<(Origin, Bytes)>,
-    ) -> Result<(Bytes, yhub_content::ContentIds), DocumentsError> {
-        let (limits, whole_room) = (self.stored_limits(), room.clone());
-        let size_bytes: usize = parts.iter().map(|(_, update)| update.len()).sum();
-        let job = move || {
-            let mut good = Vec::with_capacity(parts.len());
-            for (origin, update) in parts {
-                match (yhub_content::check_update(&update, &limits), origin) {
-                    (Ok(_), _) => good.push(update),
-                    (Err(error), Origin::Row(t)) => {
-                        let what = error.to_string();
-                        return Err(DocumentsError::Row { room: whole_room, t, column: column(kind), what });
-                    }
-                    (Err(error), Origin::Entry(clock)) => {
-                        log::error!(room:% = whole_room; "left out of the document: stream of {whole_room}, entry {clock}: {error}");
-                    }
-                }
-            }
-            let merged = merge_shared(&good);
-            let ids = merged.as_ref().map_err(Clone::clone).and_then(|merged| yhub_content::content_ids(merged));
-            match (merged, ids) {
-                (Ok(merged), Ok(ids)) => Ok((merged, ids)),
-                (Err(error), _) | (_, Err(error)) => {
-                    let what = format!("cannot be merged: {error}");
-                    Err(DocumentsError::Row { room: whole_room, t: "all".into(), column: column(kind), what })
-                }
-            }
-        };
-        if size_bytes <= MERGE_INLINE_BYTES {
-            return job();
+    async fn merge_parts(&self, parts: Parts) -> Result<(Bytes, ContentIds), DocumentsError> {
+        let (limits, room) = (self.stored_limits(), parts.room.clone());
+        if parts.size_bytes() <= MERGE_INLINE_BYTES {
+            return parts.merge(&limits);
         }
-        let merged = self.compute.run(job).await;
-        merged.map_err(|source| DocumentsError::Compute { room: room.clone(), source })?
+        let merged = self.compute.run(move || parts.merge(&limits)).await;
+        merged.map_err(|source| DocumentsError::Compute { room, source })?
     }
 }
 
+/// Where an update comes from that may be left out.
 enum Origin {
-    Row(String),
-    Entry(StreamClock),
+    Stream(StreamClock),
+    SetAside(QuarantineId, StreamClock),
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stream(clock) => write!(f, "entry {clock} of the stream"),
+            Self::SetAside(id, clock) => write!(f, "entry {clock} of what was set aside as {}", id.0),
+        }
+    }
+}
+
+/// What a document is made of.
+struct Parts {
+    room: RoomId,
+    kind: AssetKind,
+    /// With the key of each row.
+    rows: Vec<(String, Bytes)>,
+    /// In log order.
+    entries: Vec<(Origin, Bytes)>,
+}
+
+impl Parts {
+    fn size_bytes(&self) -> usize {
+        let rows: usize = self.rows.iter().map(|(_, update)| update.len()).sum();
+        rows + self.entries.iter().map(|(_, update)| update.len()).sum::<usize>()
+    }
+
+    fn open(&self, entry: &LogEntry) -> Option<StreamMessage> {
+        open_entry(&self.room, entry).unwrap_or_else(|error| {
+            log::error!(room:% = self.room; "left out of the document: {error}");
+            None
+        })
+    }
+
+    /// The rows must be readable; of the entries, those that are not are left out.
+    fn merge(self, limits: &Limits) -> Result<(Bytes, ContentIds), DocumentsError> {
+        let Self { room, kind, rows, entries } = self;
+        let row = |t: &str, what: String| DocumentsError::Row { room: room.clone(), t: t.into(), column: column(kind), what };
+        let left_out = |origin: &Origin, what: &str| {
+            log::error!(room:% = room; "left out of the document of room {room}: {origin}: {what}");
+        };
+        let mut base = Vec::with_capacity(rows.len());
+        for (t, update) in rows {
+            yhub_content::check_update(&update, limits).map_err(|error| row(&t, error.to_string()))?;
+            base.push(update);
+        }
+        let mut updates = Vec::with_capacity(entries.len());
+        for (origin, update) in entries {
+            match yhub_content::check_update(&update, limits) {
+                Ok(_) => updates.push((origin, update)),
+                Err(error) => left_out(&origin, &error.to_string()),
+            }
+        }
+        merge_what_can_be(base, &updates, &try_merge, &left_out).map_err(|what| row("all", format!("cannot be merged: {what}")))
+    }
+}
+
+/// Merges `base` with those of `updates` that can be merged with it. An error says that the base by itself cannot.
+///
+/// One update that cannot be merged must not keep everybody from all the others: halves are tried until it is found.
+fn merge_what_can_be<T>(
+    base: Vec<Bytes>,
+    updates: &[(T, Bytes)],
+    merge: &impl Fn(&[Bytes]) -> Result<(Bytes, ContentIds), String>,
+    left_out: &impl Fn(&T, &str),
+) -> Result<(Bytes, ContentIds), String> {
+    let all: Vec<Bytes> = base.iter().chain(updates.iter().map(|(_, update)| update)).cloned().collect();
+    let failed = match merge(&all) {
+        Ok(merged) => return Ok(merged),
+        Err(failed) if updates.is_empty() => return Err(failed),
+        Err(failed) => failed,
+    };
+    if let [(origin, _)] = updates {
+        let merged = merge(&base)?;
+        left_out(origin, &format!("cannot be merged: {failed}"));
+        return Ok(merged);
+    }
+    let (first, second) = updates.split_at(updates.len() / 2);
+    let (merged, _) = merge_what_can_be(base, first, merge, left_out)?;
+    merge_what_can_be(vec![merged], second, merge, left_out)
+}
+
+/// A panic counts as a failure, too: of a bug of ours, one update is to suffer, not the whole document.
+fn try_merge(updates: &[Bytes]) -> Result<(Bytes, ContentIds), String> {
+    let merge = || {
+        let merged = merge_shared(updates)?;
+        let ids = yhub_content::content_ids(&merged)?;
+        Ok::<_, yhub_content::UpdateError>((merged, ids))
+    };
+    match catch_unwind(AssertUnwindSafe(merge)) {
+        Ok(merged) => merged.map_err(|error| error.to_string()),
+        Err(_) => Err("merging panicked; this is a bug".into()),
+    }
 }
 
 /// Merges updates; a single one is shared, not copied.
@@ -98,5 +183,45 @@ pub(crate) fn merge_shared(updates: &[Bytes]) -> Result<Bytes, yhub_content::Upd
     match updates {
         [one] => Ok(one.clone()),
         many => yhub_content::merge(many).map(Bytes::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Puts one letter after the other; capitals cannot be merged.
+    fn join(updates: &[Bytes]) -> Result<(Bytes, ContentIds), String> {
+        let all = updates.concat();
+        match all.iter().any(u8::is_ascii_uppercase) {
+            true => Err("a capital".into()),
+            false => Ok((all.into(), ContentIds::default())),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_cannot_be_merged_is_left_out_alone(letters in "[a-zA-C]{0,40}") {
+            let updates: Vec<(char, Bytes)> =
+                letters.chars().map(|letter| (letter, Bytes::copy_from_slice(letter.to_string().as_bytes()))).collect();
+            let left_out = RefCell::new(String::new());
+            let base = vec![Bytes::from_static(b"base ")];
+            let merged = merge_what_can_be(base, &updates, &join, &|letter, _| left_out.borrow_mut().push(*letter));
+            let (small, capital): (String, String) = letters.chars().partition(char::is_ascii_lowercase);
+            let whole = format!("base {small}");
+            prop_assert_eq!(&merged.expect("the base is fine").0[..], whole.as_bytes());
+            prop_assert_eq!(left_out.into_inner(), capital);
+        }
+    }
+
+    #[test]
+    fn a_base_that_cannot_be_merged_is_an_error() {
+        let updates = [('a', Bytes::from_static(b"a"))];
+        let left_out = |_: &char, _: &str| panic!("nothing is left out");
+        assert!(merge_what_can_be(vec![Bytes::from_static(b"B")], &updates, &join, &left_out).is_err());
     }
 }

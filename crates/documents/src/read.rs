@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use yhub_core::{Asset, RoomId, StreamClock, StreamMessage};
-use yhub_store::{AssetKind, AssetSelection, LogEntry, ReadLimit, Tombstone, VersionRow};
+use yhub_store::{AssetKind, AssetSelection, LogEntry, QuarantineId, ReadLimit, ReadPage, StreamLogError, Tombstone, VersionRow};
 
 use crate::{Documents, DocumentsError};
 
@@ -25,6 +25,16 @@ pub(crate) struct RoomContent {
     /// Oldest first.
     pub(crate) rows: Vec<Row>,
     pub(crate) tombstone: Option<Tombstone>,
+    /// The names of the streams that were set aside.
+    pub(crate) quarantined: Vec<QuarantineId>,
+}
+
+/// What was set aside.
+#[derive(Default)]
+pub(crate) struct SetAsideContent {
+    pub(crate) entries: Vec<(QuarantineId, LogEntry)>,
+    /// Was some of it named and not there? It was released meanwhile, or was never moved.
+    pub(crate) is_incomplete: bool,
 }
 
 impl RoomContent {
@@ -58,8 +68,55 @@ impl Documents {
         assets: AssetSelection,
         max_bytes: usize,
     ) -> Result<RoomContent, DocumentsError> {
+        let Stretch { entries, trimmed_upto } = self.read_stream(room, StreamClock::ZERO, max_bytes).await?;
+        let stored = self.store.read(room, assets).await;
+        let stored = stored.map_err(|source| DocumentsError::Store { room: room.clone(), source })?;
+        let rows = stored.rows.into_iter().map(|row| open_row(room, row)).collect::<Result<Vec<_>, _>>()?;
+        Ok(RoomContent { entries, trimmed_upto, rows, tombstone: stored.tombstone, quarantined: stored.quarantined })
+    }
+
+    /// The same with all of the stream, and with what was set aside.
+    ///
+    /// A stream is on record before it is set aside, so one that was moved before the stream was read is named by the rows,
+    /// which are read after it; and what is moved later was in the stream when that was read. What is set aside is read last.
+    /// What was released by then is in the stream again, with new clocks: so the stream is read on. Only where somebody has
+    /// compacted it by then, all is read again.
+    pub(crate) async fn read_everything(
+        &self,
+        room: &RoomId,
+        assets: AssetSelection,
+    ) -> Result<(RoomContent, SetAsideContent), DocumentsError> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let mut content = self.read_content(room, assets, usize::MAX).await?;
+            if content.quarantined.is_empty() {
+                return Ok((content, SetAsideContent::default()));
+            }
+            let set_aside = self.read_set_aside(room, &content.quarantined).await?;
+            if !set_aside.is_incomplete {
+                return Ok((content, set_aside));
+            }
+            let rest = self.read_stream(room, content.clock(), usize::MAX).await?;
+            let is_whole = rest.trimmed_upto <= content.clock();
+            if is_whole {
+                content.entries.extend(rest.entries);
+            }
+            // Not whole is right as well: the content says how far it reaches, and who follows it from there is told of a gap.
+            if is_whole || attempts == READ_ATTEMPTS {
+                return Ok((content, set_aside));
+            }
+        }
+    }
+
+    pub(crate) async fn read_stream(
+        &self,
+        room: &RoomId,
+        after: StreamClock,
+        max_bytes: usize,
+    ) -> Result<Stretch, DocumentsError> {
         let mut entries: Vec<LogEntry> = Vec::new();
-        let (mut after, mut trimmed_upto, mut size_bytes) = (StreamClock::ZERO, StreamClock::ZERO, 0);
+        let (mut after, mut trimmed_upto, mut size_bytes) = (after, StreamClock::ZERO, 0);
         loop {
             let page = self.log.read(room, after, PAGE).await;
             let page = page.map_err(|source| DocumentsError::Stream { room: room.clone(), source })?;
@@ -69,13 +126,91 @@ impl Documents {
             let more = page.more && !page.entries.is_empty();
             entries.extend(page.entries);
             if !more || size_bytes >= max_bytes {
-                break;
+                return Ok(Stretch { entries, trimmed_upto });
             }
         }
-        let stored = self.store.read(room, assets).await;
+    }
+
+    /// Reads what was set aside. Where the log says that it cannot be read, the rest of that stream is left out and logged: that
+    /// may be what it was set aside for.
+    async fn read_set_aside(&self, room: &RoomId, ids: &[QuarantineId]) -> Result<SetAsideContent, DocumentsError> {
+        let mut content = SetAsideContent::default();
+        for id in ids {
+            let mut after = StreamClock::ZERO;
+            loop {
+                let page = match self.log.read_quarantined(room, id, after, PAGE).await {
+                    Ok(page) => page,
+                    Err(error @ StreamLogError::Corrupt { .. }) => {
+                        log::error!(room:% = room; "left out of the document: what was set aside of room {room} as {}: {error}", id.0);
+                        break;
+                    }
+                    Err(source) => return Err(DocumentsError::Stream { room: room.clone(), source }),
+                };
+                let ReadPage { entries, more, .. } = page;
+                // No stream without entries is set aside, and none is read on of which there is no more: it is gone.
+                let Some(last) = entries.last() else {
+                    content.is_incomplete = true;
+                    break;
+                };
+                after = last.clock;
+                content.entries.extend(entries.into_iter().map(|entry| (id.clone(), entry)));
+                if !more {
+                    break;
+                }
+            }
+        }
+        Ok(content)
+    }
+
+    /// Do the stores hold what was appended to `room` at `clock`: in the stream, set aside, or in a row? If not, the log has
+    /// lost it, and who still has it in memory should append it again.
+    ///
+    /// Where something that was set aside is missing, the rows prove nothing, because they do not hold it: the answer is no,
+    /// and what is appended again then is merged with what is there.
+    pub async fn holds(&self, room: &RoomId, clock: StreamClock) -> Result<bool, DocumentsError> {
+        if clock == StreamClock::ZERO {
+            // Nothing was ever appended there.
+            return Ok(true);
+        }
+        let in_log = |source| DocumentsError::Stream { room: room.clone(), source };
+        // The log first: what leaves it is in a row by then.
+        if self.log.holds(room, clock).await.map_err(in_log)? {
+            return Ok(true);
+        }
+        let stored = self.store.read(room, AssetSelection::NONE).await;
         let stored = stored.map_err(|source| DocumentsError::Store { room: room.clone(), source })?;
+        let one = ReadLimit { entries: 1, size_bytes: 1 };
+        let mut is_missing = false;
+        for id in &stored.quarantined {
+            let after = before(clock);
+            let page = self.log.read_quarantined(room, id, after, one).await.map_err(in_log)?;
+            if page.entries.first().is_some_and(|entry| entry.clock == clock) {
+                return Ok(true);
+            }
+            if page.entries.is_empty() {
+                let first = self.log.read_quarantined(room, id, StreamClock::ZERO, one).await.map_err(in_log)?;
+                is_missing |= first.entries.is_empty();
+            }
+        }
         let rows = stored.rows.into_iter().map(|row| open_row(room, row)).collect::<Result<Vec<_>, _>>()?;
-        Ok(RoomContent { entries, trimmed_upto, rows, tombstone: stored.tombstone })
+        Ok(!is_missing && rows.iter().any(|row| row.clock >= clock))
+    }
+}
+
+/// How often a room is read as long as others release and compact it meanwhile.
+const READ_ATTEMPTS: u32 = 3;
+
+/// A part of a stream, from somewhere to its end.
+pub(crate) struct Stretch {
+    pub(crate) entries: Vec<LogEntry>,
+    pub(crate) trimmed_upto: StreamClock,
+}
+
+/// The greatest clock below `clock`.
+fn before(clock: StreamClock) -> StreamClock {
+    match clock.seq.checked_sub(1) {
+        Some(seq) => StreamClock::new(clock.ms, seq),
+        None => clock.ms.checked_sub(1).map_or(StreamClock::ZERO, |ms| StreamClock::new(ms, u64::MAX)),
     }
 }
 
@@ -124,8 +259,13 @@ mod tests {
     #[test]
     fn a_room_whose_presence_was_trimmed_reaches_what_was_trimmed() {
         let row = Row { t: "5-0".into(), clock: StreamClock::new(5, 0), assets: Default::default() };
-        let mut content =
-            RoomContent { entries: Vec::new(), trimmed_upto: StreamClock::new(7, 3), rows: vec![row], tombstone: None };
+        let mut content = RoomContent {
+            entries: Vec::new(),
+            trimmed_upto: StreamClock::new(7, 3),
+            rows: vec![row],
+            tombstone: None,
+            quarantined: Vec::new(),
+        };
         assert_eq!(content.clock(), StreamClock::new(7, 3));
         content.entries.push(LogEntry { clock: StreamClock::new(9, 0), message: None });
         assert_eq!(content.clock(), StreamClock::new(9, 0));

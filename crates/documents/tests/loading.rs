@@ -202,7 +202,7 @@ async fn a_malformed_entry_is_left_out_and_never_trimmed() {
         }
         assert_eq!(whole(&[loaded.base]), whole(&expected), "{what}");
 
-        let error = rig.compact().await.unwrap_err();
+        let error = rig.compact().await.unwrap_err().error;
         let DocumentsError::Entry { room, clock, .. } = &error else { panic!("{what}: {error}") };
         assert_eq!((room, *clock), (&rig.room, bad), "{what}: {error}");
         assert!(!error.is_transient());

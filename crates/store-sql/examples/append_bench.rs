@@ -111,7 +111,7 @@ async fn one_room(log: Arc<EmbeddedLog>) -> Result<(), Box<dyn std::error::Error
         let Completed::Done { trimmed, .. } = done else { return Err("the task is ours".into()) };
         println!("trim {trimmed} entries: {:.2} ms", start.elapsed().as_secs_f64() * 1e3);
         for task in tasks {
-            log.give_back(&worker, &task).await?;
+            log.give_back(&worker, &task, Duration::ZERO).await?;
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ pub(crate) mod stream {
             trimmed_ms -> BigInt,
             trimmed_seq -> BigInt,
             epoch -> BigInt,
+            paused -> Bool,
         }
     }
 
@@ -34,6 +35,15 @@ pub(crate) mod stream {
             epoch -> BigInt,
             attempt -> BigInt,
             since_ms -> BigInt,
+            not_before_ms -> Nullable<BigInt>,
+        }
+    }
+
+    diesel::table! {
+        stream_quarantined (id) {
+            id -> BigInt,
+            room -> BigInt,
+            qid -> Text,
         }
     }
 
@@ -45,7 +55,8 @@ pub(crate) mod stream {
     }
 
     diesel::joinable!(stream_tasks -> stream_rooms (room));
-    diesel::allow_tables_to_appear_in_same_query!(stream_rooms, stream_entries, stream_tasks);
+    diesel::joinable!(stream_quarantined -> stream_rooms (room));
+    diesel::allow_tables_to_appear_in_same_query!(stream_rooms, stream_entries, stream_tasks, stream_quarantined);
 }
 
 /// `documents.sqlite3`, and the same names in other databases.
@@ -86,6 +97,38 @@ pub(crate) mod documents {
             docid -> Text,
             branch -> Text,
             epoch -> BigInt,
+        }
+    }
+
+    diesel::table! {
+        yhub_failures_v1 (org, docid, branch) {
+            org -> Text,
+            docid -> Text,
+            branch -> Text,
+            class -> Text,
+            signature -> Text,
+            message -> Text,
+            from_clock -> Text,
+            upto_clock -> Text,
+            in_a_row -> BigInt,
+            attempt -> BigInt,
+            first_ms -> BigInt,
+            last_ms -> BigInt,
+        }
+    }
+
+    diesel::table! {
+        yhub_quarantines_v1 (org, docid, branch, qid) {
+            org -> Text,
+            docid -> Text,
+            branch -> Text,
+            qid -> Text,
+            class -> Text,
+            signature -> Text,
+            reason -> Text,
+            from_clock -> Text,
+            upto_clock -> Text,
+            at_ms -> BigInt,
         }
     }
 

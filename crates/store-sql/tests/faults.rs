@@ -17,18 +17,18 @@ type LogPlan = Arc<FaultPlan<LogMethod>>;
 fn faulty_log() -> (StreamLogRig, LogPlan) {
     let dir = tempfile::tempdir().expect("a directory");
     let time = Arc::new(ManualTime::new(1_700_000_000_000));
-    let log = EmbeddedLog::open(EmbeddedLogOptions::new(dir.path()), time.clone()).expect("open the log");
+    let admin = Arc::new(EmbeddedLog::open(EmbeddedLogOptions::new(dir.path()), time.clone()).expect("open the log"));
     let plan = FaultPlan::new();
-    let log = Arc::new(FaultyStreamLog::new(Arc::new(log), plan.clone()));
-    (StreamLogRig { log, control: time, keep: Box::new(dir) }, plan)
+    let log = Arc::new(FaultyStreamLog::new(admin.clone(), plan.clone()));
+    (StreamLogRig { log, admin, control: time, keep: Box::new(dir) }, plan)
 }
 
 fn faulty_docs() -> (DocStoreRig, Arc<FaultPlan<DocMethod>>) {
     let dir = tempfile::tempdir().expect("a directory");
-    let docs = SqliteDocs::open(SqliteDocsOptions::new(dir.path())).expect("open the store");
+    let store = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir.path())).expect("open the store"));
     let plan = FaultPlan::new();
-    let docs = Arc::new(FaultyDocStore::new(Arc::new(docs), plan.clone()));
-    (DocStoreRig { docs, keep: Box::new(dir) }, plan)
+    let docs = Arc::new(FaultyDocStore::new(store.clone(), plan.clone()));
+    (DocStoreRig { docs, failures: store, keep: Box::new(dir) }, plan)
 }
 
 mod without_a_plan {

@@ -124,7 +124,7 @@ impl Acknowledged {
         assert_eq!(tasks.len(), live.len(), "{when}");
         assert_eq!(tasks.iter().map(|task| task.room.clone()).collect::<BTreeSet<_>>(), live, "{when}");
         for task in &tasks {
-            log.give_back(&worker, task).await.expect("give back");
+            log.give_back(&worker, task, Duration::ZERO).await.expect("give back");
         }
         let docs = SqliteDocs::open(SqliteDocsOptions::new(dir)).expect("open the store");
         let rows = docs.read(&room(0), AssetSelection::ALL).await.expect("read").rows;

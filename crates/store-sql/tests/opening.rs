@@ -163,7 +163,7 @@ fn a_newer_version_is_refused_and_left_as_it_is() {
         connect(&path).batch_execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')").expect("write");
         let before = fs::read(&path).expect("read");
         let error = open(dir.path()).expect("it is newer");
-        assert!(matches!(&error, OpenError::Newer { found, known, .. } if found == "9999" && known == "0001"), "{error:?}");
+        assert!(matches!(&error, OpenError::Newer { found, known, .. } if found == "9999" && known < found), "{error:?}");
         assert_eq!(fs::read(&path).expect("it is there"), before);
     }
 }

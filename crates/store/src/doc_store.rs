@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use yhub_core::{RoomId, StreamClock};
 
-use crate::{DocStoreError, TaskEpoch};
+use crate::{DocStoreError, QuarantineId, TaskEpoch};
 
 /// Which of the four assets of a version row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,6 +90,8 @@ pub struct StoredRoom {
     pub rows: Vec<VersionRow>,
     /// Its tombstone, if it was deleted.
     pub tombstone: Option<Tombstone>,
+    /// Its streams that were set aside, oldest first: their updates are part of the document, and are not compacted.
+    pub quarantined: Vec<QuarantineId>,
 }
 
 /// A version row to insert.
@@ -121,7 +123,10 @@ pub enum StoreOutcome {
     HardDeleted,
     /// A later claim of this room has stored since: nothing was stored or deleted. Of a room that was deleted for good,
     /// that is said instead.
-    Superseded,
+    Superseded {
+        /// The epoch that it stored under.
+        by: TaskEpoch,
+    },
 }
 
 /// Where version rows and tombstones live.

@@ -16,8 +16,9 @@ use tokio::sync::watch;
 use yhub_core::{RoomId, StreamClock};
 
 use crate::{
-    Append, AssetSelection, BoxError, Completed, DocStore, DocStoreError, ReadLimit, ReadPage, StoreOutcome, StoreVersion,
-    StoredRoom, StreamLog, StreamLogError, Tail, TailControl, TailEvent, Task, TaskId, Tombstone, WorkerId,
+    Append, AssetSelection, BoxError, Completed, DocStore, DocStoreError, QuarantineId, ReadLimit, ReadPage, StoreOutcome,
+    StoreVersion, StoredRoom, StreamLog, StreamLogError, Tail, TailControl, TailEvent, Task, TaskEpoch, TaskId, Tombstone,
+    WorkerId,
 };
 
 /// A method of [`StreamLog`], or what comes out of its tail.
@@ -34,6 +35,11 @@ pub enum LogMethod {
     Renew,
     Complete,
     GiveBack,
+    RaiseEpoch,
+    Holds,
+    Quarantine,
+    ReadQuarantined,
+    Release,
     Check,
 }
 
@@ -262,8 +268,34 @@ impl StreamLog for FaultyStreamLog {
         self.run(LogMethod::Complete, self.log.complete(worker, task, upto, min_lifetime)).await
     }
 
-    async fn give_back(&self, worker: &WorkerId, task: &Task) -> Result<(), StreamLogError> {
-        self.run(LogMethod::GiveBack, self.log.give_back(worker, task)).await
+    async fn give_back(&self, worker: &WorkerId, task: &Task, after: Duration) -> Result<(), StreamLogError> {
+        self.run(LogMethod::GiveBack, self.log.give_back(worker, task, after)).await
+    }
+
+    async fn raise_epoch(&self, room: &RoomId, known: TaskEpoch) -> Result<(), StreamLogError> {
+        self.run(LogMethod::RaiseEpoch, self.log.raise_epoch(room, known)).await
+    }
+
+    async fn holds(&self, room: &RoomId, clock: StreamClock) -> Result<bool, StreamLogError> {
+        self.run(LogMethod::Holds, self.log.holds(room, clock)).await
+    }
+
+    async fn quarantine(&self, room: &RoomId, id: &QuarantineId) -> Result<bool, StreamLogError> {
+        self.run(LogMethod::Quarantine, self.log.quarantine(room, id)).await
+    }
+
+    async fn read_quarantined(
+        &self,
+        room: &RoomId,
+        id: &QuarantineId,
+        after: StreamClock,
+        limit: ReadLimit,
+    ) -> Result<ReadPage, StreamLogError> {
+        self.run(LogMethod::ReadQuarantined, self.log.read_quarantined(room, id, after, limit)).await
+    }
+
+    async fn release(&self, room: &RoomId, id: &QuarantineId) -> Result<Option<u64>, StreamLogError> {
+        self.run(LogMethod::Release, self.log.release(room, id)).await
     }
 
     async fn check(&self) -> Result<(), StreamLogError> {

@@ -4,14 +4,20 @@
 
 mod doc_store;
 mod error;
+mod failure_store;
 #[cfg(feature = "testsuite")]
 pub mod faults;
+mod stream_admin;
 mod stream_log;
+pub mod tail;
 #[cfg(feature = "testsuite")]
 pub mod testsuite;
 
 pub use doc_store::{Asset4, AssetKind, AssetSelection, DocStore, StoreOutcome, StoreVersion, StoredRoom, Tombstone, VersionRow};
 pub use error::{BoxError, DocStoreError, StreamLogError};
+pub use failure_store::{FailureReport, FailureStore, FailureTally, Page, QuarantineRecord, RoomFailure};
+pub use stream_admin::{LiveRoom, PendingTask, QuarantinedStream, Reconciled, ScanPage, StreamAdmin};
 pub use stream_log::{
-    Append, Completed, LogEntry, ReadLimit, ReadPage, StreamLog, Tail, TailControl, TailEvent, Task, TaskEpoch, TaskId, WorkerId,
+    Append, Completed, LogEntry, QuarantineId, ReadLimit, ReadPage, StreamLog, Tail, TailControl, TailEvent, Task, TaskEpoch,
+    TaskId, WorkerId,
 };

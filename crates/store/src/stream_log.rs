@@ -56,6 +56,10 @@ pub struct ReadPage {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub String);
 
+/// Name of a stream that was set aside, unique in its room: a UUID.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QuarantineId(pub String);
+
 /// Grows with every claim of any task of a room: who holds a lower one has been superseded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskEpoch(pub u64);
@@ -102,6 +106,12 @@ pub enum TailEvent {
         /// At least one.
         entries: std::sync::Arc<[LogEntry]>,
     },
+    /// The log was restarted, or came back without all that it held. What the room has heard of it may be gone from it:
+    /// compare ([`StreamLog::holds`]). The room is still followed.
+    Suspect {
+        /// The room.
+        room: RoomId,
+    },
     /// Entries that this room was to get are no longer in the log. It is not followed any more: load it anew.
     Gap {
         /// The room.
@@ -141,7 +151,7 @@ pub trait StreamLog: Send + Sync + 'static {
     async fn now_ms(&self) -> Result<u64, StreamLogError>;
 
     /// Claims up to `max` tasks for `worker`: those that nobody claimed and that are at least `debounce` old, and those
-    /// whose owner did not renew them for `lease`. Oldest first. Where the log's time has gone back by more than that,
+    /// whose owner did not renew them for `lease`. Oldest first; in a log of several parts, within each part. Where the log's time has gone back by more than that,
     /// they may be claimed at once: neither waits until time has caught up.
     async fn claim(
         &self,
@@ -155,8 +165,9 @@ pub trait StreamLog: Send + Sync + 'static {
     async fn renew(&self, worker: &WorkerId, tasks: &[Task]) -> Result<Vec<TaskId>, StreamLogError>;
 
     /// Ends `task` and trims its room: entries up to and including `upto` that are at least `min_lifetime` old leave the
-    /// stream (an engine that counts in seconds may leave the last one's). If entries are left a new task is enqueued,
-    /// otherwise the room is no longer live; both in one atomic step. Does nothing if the task is not `worker`'s under
+    /// stream (an engine that counts in seconds may leave the last one's). Entries of a time that is yet to come, because the
+    /// log's went back, count as old. If entries are left a new task is enqueued, otherwise the room is no longer live; both
+    /// in one atomic step. Does nothing if the task is not `worker`'s under
     /// its epoch.
     async fn complete(
         &self,
@@ -166,8 +177,35 @@ pub trait StreamLog: Send + Sync + 'static {
         min_lifetime: Duration,
     ) -> Result<Completed, StreamLogError>;
 
-    /// Gives a claimed task back: another worker may claim it at once. Does nothing if it is not `worker`'s any more.
-    async fn give_back(&self, worker: &WorkerId, task: &Task) -> Result<(), StreamLogError>;
+    /// Gives a claimed task back: another worker may claim it `after` that time, at once if it is zero. Does nothing if it
+    /// is not `worker`'s any more.
+    async fn give_back(&self, worker: &WorkerId, task: &Task, after: Duration) -> Result<(), StreamLogError>;
+
+    /// Every later claim of `room` has an epoch above `known`: for a log that has lost its own.
+    async fn raise_epoch(&self, room: &RoomId, known: TaskEpoch) -> Result<(), StreamLogError>;
+
+    /// Is the entry at `clock` in the stream of `room`, or was it trimmed? A log that has neither has lost it, or has
+    /// forgotten the trim: then a version row holds it.
+    async fn holds(&self, room: &RoomId, clock: StreamClock) -> Result<bool, StreamLogError>;
+
+    /// Sets the stream of `room` aside under the name `id`, in one atomic step: the room goes on with an empty stream that
+    /// holds one filler, above the last clock, and stays live. Who follows it from before that is told of a gap. False if
+    /// the room holds no entries; true also if it was set aside under this name before.
+    async fn quarantine(&self, room: &RoomId, id: &QuarantineId) -> Result<bool, StreamLogError>;
+
+    /// Reads entries of a stream that was set aside, as [`StreamLog::read`] does; nothing if there is none of this name.
+    async fn read_quarantined(
+        &self,
+        room: &RoomId,
+        id: &QuarantineId,
+        after: StreamClock,
+        limit: ReadLimit,
+    ) -> Result<ReadPage, StreamLogError>;
+
+    /// Appends what was set aside to the stream of its room again, bytes unchanged, in order, fillers and auth checks left
+    /// out, and forgets what was set aside; in one atomic step. Returns how many entries it held, `None` if there is none of
+    /// this name.
+    async fn release(&self, room: &RoomId, id: &QuarantineId) -> Result<Option<u64>, StreamLogError>;
 
     /// Answers iff the log can take appends now.
     async fn check(&self) -> Result<(), StreamLogError>;

@@ -1,6 +1,6 @@
 //! Waiting with a deadline.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
@@ -34,4 +34,19 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
         }
     };
     within(what, look).await
+}
+
+/// The same without a runtime: blocks the thread until `ready`.
+///
+/// # Panics
+/// If that takes longer than [`DEADLINE`].
+pub fn block_until(what: &str, mut ready: impl FnMut() -> bool) {
+    const POLL: Duration = Duration::from_millis(1);
+    for _ in 0..DEADLINE.as_millis() / POLL.as_millis() {
+        if ready() {
+            return;
+        }
+        thread::sleep(POLL);
+    }
+    panic!("waited {DEADLINE:?} for: {what}");
 }

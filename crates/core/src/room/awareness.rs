@@ -44,8 +44,8 @@ struct Known {
 /// Who speaks for a client.
 struct Owner {
     session: SessionId,
-    /// The highest clock that it has said, which may still be on its way to the stream.
-    said: u64,
+    /// The newest that it has said, which may still be on its way to the stream.
+    said: Presence,
 }
 
 /// The presence of one room: what the stream has said, who may speak for whom, and what waits to be appended.
@@ -78,7 +78,11 @@ impl AwarenessBoard {
         let mut corrections = Vec::new();
         for (client, entry) in entries {
             match self.owners.get_mut(&client) {
-                Some(owner) if owner.session == session => owner.said = owner.said.max(entry.clock),
+                Some(owner) if owner.session == session => {
+                    if Presence::yields_to(Some(&owner.said), &entry) {
+                        owner.said = entry.clone();
+                    }
+                }
                 Some(_) => continue,
                 None => {
                     let known = self.newest(client);
@@ -97,7 +101,7 @@ impl AwarenessBoard {
                         continue;
                     }
                     self.clients.entry(session).or_default().push(client);
-                    self.owners.insert(client, Owner { session, said: entry.clock });
+                    self.owners.insert(client, Owner { session, said: entry.clone() });
                 }
             }
             let newest = self.newest(client);
@@ -121,8 +125,15 @@ impl AwarenessBoard {
             let known = self.newest(client).map_or(0, |known| known.clock);
             // Above what is still on its way to the stream too: it arrives there first, and would stay (I-8). A client at the
             // very last clock goes by an entry with that clock.
-            let clock = owner.said.max(known).saturating_add(1).min(MAX_UINT);
+            let clock = owner.said.clock.max(known).saturating_add(1).min(MAX_UINT);
             self.pending.insert(client, Presence { clock, state: None });
+        }
+    }
+
+    /// The stream may have lost what it was told: everyone who is here is to be announced again, as last heard.
+    pub fn announce_again(&mut self) {
+        for (client, owner) in &self.owners {
+            self.pending.entry(*client).or_insert_with(|| owner.said.clone());
         }
     }
 
@@ -320,6 +331,17 @@ mod tests {
         board.on_session(BOB, [(7, here(3))]);
         assert!(board.speakers().is_empty());
         assert!(!board.has_pending());
+    }
+
+    #[test]
+    fn what_the_stream_has_lost_is_said_again() {
+        let mut board = AwarenessBoard::new(8);
+        board.on_session(ANN, [(7, here(3))]);
+        // On its way when the log loses it: nothing of it comes back.
+        board.take_pending();
+        board.on_session(BOB, [(8, here(1))]);
+        board.announce_again();
+        assert_eq!(board.take_pending(), [(7, here(3)), (8, here(1))]);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use yhub_content::ContentIds;
 
-use crate::{Close, SessionId, StreamClock};
+use super::{SalvageJob, SessionId};
+use crate::{Close, StreamClock};
 
 /// Which of the two documents of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +66,12 @@ pub struct Loaded {
     pub ids: ContentIds,
     /// Everything up to this clock is in it.
     pub clock: StreamClock,
+    /// The clock of the last change that it holds, presence and fillers apart; [`StreamClock::ZERO`] if it holds none. A log that
+    /// came back without that has lost something.
+    pub changed: StreamClock,
+    /// The lines of the stream that are updates or prunes and newer than every version row, as they stand there, oldest
+    /// first; the last ones are enough.
+    pub recent: Vec<(StreamClock, Bytes)>,
     /// Awareness updates of the stream with the milliseconds at which they were appended, oldest first.
     pub awareness: Vec<(u64, Bytes)>,
 }
@@ -161,6 +168,32 @@ pub enum Effect {
     },
     /// So many bytes of document are now kept in memory.
     SnapshotSize(usize),
+    /// Compare the log with what the room has heard of; report with `on_verified` or `on_verify_failed`.
+    Verify {
+        /// The clocks of the last changes that it has heard of, ascending.
+        changes: Vec<StreamClock>,
+        /// Where it stands.
+        upto: StreamClock,
+    },
+    /// Compute this; report with `on_salvaged` or `on_salvage_failed`.
+    Salvage(SalvageJob),
+    /// Call `on_retry_recovery` after this time.
+    RetryRecovery {
+        /// How long to wait.
+        after: Duration,
+    },
+    /// The log had lost something of this room, and what the room holds of it is on its way back. To be reported once.
+    Recovered {
+        /// How many remembered messages are appended again, as they were.
+        remembered: usize,
+        /// How many ids beyond these are, without their author.
+        cut_ids: u64,
+        /// How many sessions are asked for what they hold.
+        asked: usize,
+    },
+    /// The log had lost something of this room, and what the room held of it could not be brought back within the bound:
+    /// its sessions are closed, and come back with what they hold. To be reported.
+    NotRecovered,
     /// A line of the stream cannot be read; the room goes on without it.
     BadLine {
         /// Where it stands.

@@ -3,6 +3,8 @@
 //! The laws themselves are asserted in [`client`], where they can first be seen to break.
 
 mod client;
+mod lossy;
+mod stores;
 mod world;
 
 use std::{cell::Cell, time::Duration};

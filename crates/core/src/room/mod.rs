@@ -7,9 +7,13 @@ mod effect;
 #[cfg(test)]
 mod laws;
 mod outgoing;
+mod recent;
+mod recovery;
+mod salvage;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::collections::HashMap;
 
@@ -20,8 +24,13 @@ use awareness::encode_presence;
 pub use awareness::{AWARENESS_TIMEOUT, AwarenessBoard, Presence, decode_presence};
 pub use effect::{Effect, FoldJob, Folded, Loaded, Recipients, ServerMessage, Submission, Variant};
 pub use outgoing::MAX_APPEND_ATTEMPTS;
-use outgoing::Outgoing;
+use outgoing::{Appended, Failed, Kind, Outgoing};
+use recent::Recent;
+pub use recovery::MAX_RECOVERY_ATTEMPTS;
+use recovery::Recovery;
+pub use salvage::{SalvageJob, Salvaged, salvage};
 use snapshot::Snapshots;
+pub use verdict::{Survivors, Verdict, compare, first_to_look_at};
 
 use crate::{
     Close, RoomLimits, StreamClock, StreamMessage,
@@ -67,6 +76,8 @@ pub struct RoomCore {
     floor: StreamClock,
     outgoing: Outgoing,
     snapshots: Snapshots,
+    recent: Recent,
+    recovery: Recovery,
     awareness: AwarenessBoard,
     /// The encoded presence, until it changes.
     presence: Option<Bytes>,
@@ -90,6 +101,8 @@ impl RoomCore {
             floor: StreamClock::ZERO,
             outgoing: Outgoing::default(),
             snapshots: Snapshots::default(),
+            recent: Recent::default(),
+            recovery: Recovery::default(),
             awareness_flushed_ms: 0,
             awareness_armed: false,
             corked: false,
@@ -139,12 +152,13 @@ impl RoomCore {
         let mut effects = Vec::new();
         let mut spared = 0;
         for submission in submissions {
+            let Some(submission) = self.recovery.pass(session, submission, self.snapshots.known()) else { continue };
             if self.snapshots.holds(&submission.ids) {
                 spared += submission.cost_bytes;
                 let echo = vec![ServerMessage::Update(submission.update)];
                 effects.push(Effect::Broadcast { messages: echo, to: Recipients::These(vec![session]) });
             } else {
-                self.outgoing.push(Some(session), submission.message, submission.cost_bytes);
+                self.outgoing.push(Some(session), submission.message, submission.cost_bytes, Kind::Change);
             }
         }
         if spared > 0 {
@@ -209,12 +223,20 @@ impl RoomCore {
         self.awareness.knows_anybody()
     }
 
-    /// The stream took what [`Effect::Append`] asked for, up to `last`.
-    pub fn on_appended(&mut self, last: StreamClock) -> Vec<Effect> {
+    /// The stream took what [`Effect::Append`] asked for; its messages have these clocks, ascending.
+    pub fn on_appended(&mut self, clocks: &[StreamClock]) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.floor = self.floor.max(last);
-        for (session, size_bytes) in self.outgoing.on_appended(last) {
+        self.floor = clocks.iter().copied().fold(self.floor, StreamClock::max);
+        let Appended { credit, changes } = self.outgoing.on_appended(clocks);
+        for (session, size_bytes) in credit {
             effects.push(Effect::Credit { session, size_bytes });
+        }
+        for (clock, message) in changes {
+            self.recovery.on_acked(clock, self.position);
+            self.recent.remember(clock, message);
+        }
+        if self.recovery.take_old_append() {
+            self.suspect(&mut effects);
         }
         self.append(&mut effects);
         effects
@@ -223,11 +245,18 @@ impl RoomCore {
     /// The stream did not take it. Tried again [`MAX_APPEND_ATTEMPTS`] times; then the sessions whose updates wait are
     /// closed, and come back with them.
     pub fn on_append_failed(&mut self) -> Vec<Effect> {
-        if let Some(after) = self.outgoing.on_failed() {
-            return vec![Effect::RetryAppend { after }];
-        }
+        // What the next attempt brings is heard of after the suspicion.
+        self.recovery.take_old_append();
+        let (sessions, again, lost) = match self.outgoing.on_failed() {
+            Failed::Again(after) => return vec![Effect::RetryAppend { after }],
+            Failed::GivenUp { sessions, again, lost } => (sessions, again, lost),
+        };
         let mut effects: Vec<_> =
-            self.outgoing.give_up().into_iter().map(|session| Effect::Close { session, close: Close::TRY_AGAIN }).collect();
+            sessions.into_iter().map(|session| Effect::Close { session, close: Close::TRY_AGAIN }).collect();
+        effects.extend(again.map(|after| Effect::RetryAppend { after }));
+        if lost {
+            self.on_salvage_dropped(&mut effects);
+        }
         self.cork(&mut effects);
         effects
     }
@@ -242,6 +271,9 @@ impl RoomCore {
         let mut effects = Vec::new();
         // Lines before the first load can only be of a tail that was followed by somebody before us.
         let Some(position) = self.position else { return effects };
+        if self.recovery.is_deaf() {
+            return effects;
+        }
         let mut messages: Vec<(StreamClock, ServerMessage)> = Vec::new();
         let mut presence: HashMap<u64, Presence> = HashMap::new();
         let mut reached = position;
@@ -251,7 +283,10 @@ impl RoomCore {
             let Some(message) = &line.message else { continue };
             match StreamMessage::decode(message) {
                 Ok(StreamMessage::Update { update, .. }) => match self.learn(line.clock, &update) {
-                    Ok(()) => messages.push((line.clock, ServerMessage::Update(update))),
+                    Ok(()) => {
+                        self.recent.remember(line.clock, message.clone());
+                        messages.push((line.clock, ServerMessage::Update(update)));
+                    }
                     Err(what) => effects.push(Effect::BadLine { clock: line.clock, what }),
                 },
                 Ok(StreamMessage::Awareness { update }) => match decode_presence(&update) {
@@ -268,6 +303,7 @@ impl RoomCore {
                     }
                     Err(what) => effects.push(Effect::BadLine { clock: line.clock, what }),
                 },
+                Ok(StreamMessage::Prune { .. }) => self.recent.remember(line.clock, message.clone()),
                 Ok(StreamMessage::Tombstone) => {
                     let everyone: Vec<_> = self.members.keys().copied().collect();
                     effects.extend(everyone.into_iter().map(|session| Effect::Close { session, close: Close::DELETED }));
@@ -294,9 +330,15 @@ impl RoomCore {
     pub fn on_loaded(&mut self, variant: Variant, loaded: Loaded, now_ms: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.floor = self.floor.max(loaded.clock);
+        if self.recovery.is_loading() {
+            self.recover(variant, loaded, now_ms, &mut effects);
+            return effects;
+        }
+        self.recent.load(&loaded);
         if self.position.is_none() {
             self.position = Some(loaded.clock);
             self.followed_from = loaded.clock;
+            self.recovery.on_first_load(&loaded);
             effects.push(Effect::Follow(loaded.clock));
             for (seen_ms, update) in &loaded.awareness {
                 if let Ok(entries) = decode_presence(update) {
@@ -310,9 +352,13 @@ impl RoomCore {
             // The other document's load read the stream later and was done first; this one does not reach the tail.
             self.load(variant, &mut effects);
         }
+        if self.recovery.take_old_load(variant) {
+            self.suspect(&mut effects);
+        }
+        self.settle(&mut effects);
         self.ask(&mut effects);
         self.answer(variant, &mut effects);
-        effects.push(Effect::SnapshotSize(self.snapshots.size_bytes()));
+        effects.push(self.size());
         effects
     }
 
@@ -323,7 +369,11 @@ impl RoomCore {
         refused.extend(unsynced.map(|(session, _)| *session));
         refused.sort_unstable();
         refused.dedup();
-        refused.into_iter().map(|session| Effect::Close { session, close: close.clone() }).collect()
+        let mut effects: Vec<_> = refused.into_iter().map(|session| Effect::Close { session, close: close.clone() }).collect();
+        self.recovery.take_old_load(variant);
+        self.recovery_load_failed(variant, close, &mut effects);
+        self.settle(&mut effects);
+        effects
     }
 
     /// A fold is done: those who waited get their difference, and from there on what is new.
@@ -334,29 +384,36 @@ impl RoomCore {
         for (session, answer) in answers {
             self.deliver_answer(session, answer, &mut effects);
         }
+        self.settle(&mut effects);
         self.answer(variant, &mut effects);
-        effects.push(Effect::SnapshotSize(self.snapshots.size_bytes()));
+        effects.push(self.size());
         effects
     }
 
     /// A fold failed: those who waited for it are refused, and the next one loads anew.
     pub fn on_fold_failed(&mut self, variant: Variant, close: Close) -> Vec<Effect> {
         let waiting = self.snapshots.on_fold_failed(variant);
-        waiting.into_iter().map(|session| Effect::Close { session, close: close.clone() }).collect()
+        let mut effects: Vec<_> = waiting.into_iter().map(|session| Effect::Close { session, close: close.clone() }).collect();
+        self.settle(&mut effects);
+        effects
     }
 
     /// The node is short of memory: the document leaves it, unless somebody is waiting for it. Where nothing can leave now,
     /// nothing is reported either: the report would be answered by asking again.
     pub fn on_evict(&mut self) -> Vec<Effect> {
-        if !self.snapshots.evict() {
+        if !self.recovery.is_calm() {
+            // What is here may be all that is left of it.
             return Vec::new();
         }
-        vec![Effect::SnapshotSize(self.snapshots.size_bytes())]
+        let held_lines = self.recent.size_bytes() > 0;
+        self.recent.let_go();
+        if self.snapshots.evict() || held_lines { vec![self.size()] } else { Vec::new() }
     }
 
     /// Has nobody joined, and is nothing under way?
     pub fn is_idle(&self) -> bool {
-        self.members.is_empty() && self.outgoing.is_empty() && !self.awareness.has_pending() && !self.snapshots.is_busy()
+        let is_appended = self.outgoing.is_empty() && !self.awareness.has_pending();
+        self.members.is_empty() && is_appended && !self.snapshots.is_busy() && self.recovery.is_calm()
     }
 
     /// Where the tail stands; `None` before the first load.
@@ -374,9 +431,17 @@ impl RoomCore {
         self.members.len()
     }
 
+    fn size(&self) -> Effect {
+        Effect::SnapshotSize(self.snapshots.size_bytes() + self.recent.size_bytes())
+    }
+
     /// Has a document loaded that is neither there nor under way.
     fn load(&mut self, variant: Variant, effects: &mut Vec<Effect>) {
-        if self.snapshots.begin_load(variant, self.position.unwrap_or(StreamClock::ZERO)) {
+        if self.recovery.is_settling() {
+            return;
+        }
+        let since = if self.recovery.is_loading() { None } else { self.position };
+        if self.snapshots.begin_load(variant, since.unwrap_or(StreamClock::ZERO)) {
             effects.push(Effect::Load(variant));
         }
     }
@@ -415,6 +480,9 @@ impl RoomCore {
     }
 
     fn fold(&mut self, variant: Variant, effects: &mut Vec<Effect>) {
+        if self.recovery.is_settling() {
+            return;
+        }
         if let Some(job) = self.snapshots.begin_fold(variant) {
             effects.push(Effect::Fold(job));
         }
@@ -504,7 +572,7 @@ impl RoomCore {
         }
         self.awareness_flushed_ms = now_ms;
         let update = encode_presence(&self.awareness.take_pending());
-        self.outgoing.push(None, StreamMessage::encode_awareness(&update), update.len());
+        self.outgoing.push(None, StreamMessage::encode_awareness(&update), update.len(), Kind::Presence);
         self.append(effects);
     }
 

@@ -43,6 +43,18 @@ struct Document {
     waiting: Vec<(SessionId, Bytes)>,
     /// Who waits for which answer of the fold under way.
     folding: Option<Vec<(SessionId, usize)>>,
+    /// The room went back to here while that fold was under way: it reaches no further.
+    ceiling: Option<StreamClock>,
+}
+
+/// What a room held before its log lost something.
+pub(super) struct SetAside {
+    /// Updates, those with deleted content first.
+    pub(super) parts: Vec<Bytes>,
+    /// Was the document with deleted content among them?
+    pub(super) has_nongc: bool,
+    /// What the room took for stored.
+    pub(super) known: Option<ContentIds>,
 }
 
 #[derive(Default)]
@@ -189,7 +201,8 @@ impl Snapshots {
             known.insert_all(ids);
         }
         let document = self.document(folded.variant);
-        document.slot = Slot::Ready { base: folded.base, upto: folded.upto };
+        let upto = document.ceiling.take().map_or(folded.upto, |ceiling| ceiling.min(folded.upto));
+        document.slot = Slot::Ready { base: folded.base, upto };
         let folding = document.folding.take().unwrap_or_default();
         self.trim();
         folding.into_iter().filter_map(|(session, at)| Some((session, folded.answers.get(at)?.clone()))).collect()
@@ -199,6 +212,7 @@ impl Snapshots {
     pub(super) fn on_fold_failed(&mut self, variant: Variant) -> Vec<SessionId> {
         let document = self.document(variant);
         document.slot = Slot::Absent;
+        document.ceiling = None;
         let folding = document.folding.take().unwrap_or_default();
         let waiting = std::mem::take(&mut document.waiting);
         self.trim();
@@ -236,6 +250,53 @@ impl Snapshots {
     /// Is a load or a fold under way?
     pub(super) fn is_busy(&self) -> bool {
         self.documents.iter().any(|document| matches!(document.slot, Slot::Loading { .. }) || document.folding.is_some())
+    }
+
+    /// Is a load of this document under way?
+    pub(super) fn is_loading(&self, variant: Variant) -> bool {
+        matches!(self.documents[variant as usize].slot, Slot::Loading { .. })
+    }
+
+    /// The stream is followed from `to` again: lines after it come that were not there before, or come once more.
+    pub(super) fn rewind(&mut self, to: StreamClock) {
+        for document in &mut self.documents {
+            match &mut document.slot {
+                Slot::Absent => {}
+                Slot::Loading { since } => *since = to.min(*since),
+                // It holds more; that costs nothing but to be folded again.
+                Slot::Ready { upto, .. } => *upto = to.min(*upto),
+            }
+            if document.folding.is_some() {
+                document.ceiling = Some(to);
+            }
+        }
+        // In the tail clocks ascend.
+        while let Some((_, update)) = self.tail.pop_back_if(|(clock, _)| *clock > to) {
+            self.tail_bytes -= update.len();
+        }
+    }
+
+    /// What more is known to be in the stream or on its way there.
+    pub(super) fn add_known(&mut self, ids: &ContentIds) {
+        if let Some(known) = &mut self.known {
+            known.insert_all(ids);
+        }
+    }
+
+    /// Hands out all that is here and holds nothing from then on. Who waits goes on waiting. No load or fold is under way.
+    pub(super) fn set_aside(&mut self) -> SetAside {
+        let mut parts = Vec::new();
+        let mut has_nongc = false;
+        for variant in [Variant::Nongc, Variant::Gc] {
+            if let Slot::Ready { base, .. } = std::mem::take(&mut self.document(variant).slot) {
+                has_nongc |= variant == Variant::Nongc;
+                parts.push(base);
+            }
+        }
+        parts.extend(std::mem::take(&mut self.tail).into_iter().map(|(_, update)| update));
+        self.tail_bytes = 0;
+        self.known_is_behind = false;
+        SetAside { parts, has_nongc, known: self.known.take() }
     }
 
     /// Lets go of everything that nobody waits for. False if there was nothing to let go of.

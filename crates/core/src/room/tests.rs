@@ -12,7 +12,14 @@ fn room(limits: RoomLimits, base: &'static [u8], count: u64) -> RoomCore {
         room.on_join(SessionId(session), Variant::Gc);
     }
     let ids = yhub_content::content_ids(base).unwrap();
-    let loaded = Loaded { base: Bytes::from_static(base), ids, clock: StreamClock::new(1, 0), awareness: Vec::new() };
+    let loaded = Loaded {
+        base: Bytes::from_static(base),
+        ids,
+        clock: StreamClock::new(1, 0),
+        changed: StreamClock::new(1, 0),
+        recent: Vec::new(),
+        awareness: Vec::new(),
+    };
     room.on_loaded(Variant::Gc, loaded, 0);
     room
 }
@@ -26,7 +33,7 @@ fn presence_goes_out_although_the_clock_was_set_back() {
     let mut room = room(RoomLimits::default(), &[0, 0], 1);
     let hour_ms = 3_600_000;
     assert!(matches!(room.on_awareness(ANN, here(1), hour_ms)[..], [Effect::Append { .. }]));
-    room.on_appended(StreamClock::new(2, 0));
+    room.on_appended(&[StreamClock::new(2, 0)]);
     assert!(matches!(room.on_awareness(ANN, here(2), hour_ms)[..], [Effect::FlushAwareness { .. }]));
     assert!(matches!(room.on_flush_awareness(5)[..], [Effect::Append { .. }]));
 }
@@ -40,7 +47,7 @@ fn a_room_says_whether_it_is_corked_to_who_joins() {
     let effects = room.on_submit(ANN, vec![submission]);
     assert!(matches!(effects[..], [Effect::Append { .. }, Effect::Cork(true)]), "{effects:?}");
     assert!(room.is_corked());
-    assert!(room.on_appended(StreamClock::new(2, 0)).iter().any(|effect| matches!(effect, Effect::Cork(false))));
+    assert!(room.on_appended(&[StreamClock::new(2, 0)]).iter().any(|effect| matches!(effect, Effect::Cork(false))));
     assert!(!room.is_corked());
 }
 
@@ -79,4 +86,170 @@ fn who_is_gone_is_told_nothing() {
     room.on_leave(BOB, 0);
     assert!(room.on_query_awareness(BOB).is_empty());
     assert!(!room.on_query_awareness(ANN).is_empty());
+}
+
+const X: &[u8] = &[1, 1, 5, 0, 4, 1, 1, b't', 1, b'x', 0];
+
+fn submission() -> Submission {
+    let update = Bytes::from_static(X);
+    Submission { ids: yhub_content::content_ids(X).unwrap(), message: update.clone(), update, cost_bytes: 11 }
+}
+
+fn nothing_stored(changed: StreamClock) -> Loaded {
+    let (base, ids) = (Bytes::from_static(&[0, 0]), ContentIds::new());
+    Loaded { base, ids, clock: changed, changed, recent: Vec::new(), awareness: Vec::new() }
+}
+
+const LOST: Verdict = Verdict { held: false, resume: StreamClock::ZERO };
+
+#[test]
+fn what_is_lost_is_no_longer_answered_from_memory() {
+    let mut room = room(RoomLimits::default(), X, 2);
+    assert!(matches!(room.on_submit(ANN, vec![submission()])[..], [Effect::Broadcast { .. }, Effect::Credit { .. }]));
+    assert!(matches!(room.on_suspect()[..], [Effect::Verify { .. }]));
+    assert!(matches!(room.on_verified(LOST, 0)[..], [Effect::Load(Variant::Gc)]));
+    assert!(room.on_submit(BOB, vec![submission()]).is_empty(), "it waits: whose it is is not known yet");
+    let effects = room.on_loaded(Variant::Gc, nothing_stored(StreamClock::ZERO), 0);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Salvage(job) if job.parts == [X])), "{effects:?}");
+    // As if nothing of it could be read.
+    let salvaged = Salvaged { messages: Vec::new(), remembered: 0, cut_ids: 0, holds: ContentIds::new() };
+    let effects = room.on_salvaged(salvaged, 0);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Append { messages, .. } if messages == &[X])), "{effects:?}");
+}
+
+#[test]
+fn a_log_that_cannot_be_looked_at_is_never_taken_for_whole() {
+    let mut room = room(RoomLimits::default(), X, 1);
+    let mut effects = room.on_suspect();
+    let mut waited = std::time::Duration::ZERO;
+    for _ in 1..MAX_RECOVERY_ATTEMPTS {
+        assert!(matches!(effects[..], [Effect::Verify { .. }]), "{effects:?}");
+        let [Effect::RetryRecovery { after }] = room.on_verify_failed()[..] else { panic!() };
+        waited += after;
+        effects = room.on_retry_recovery(0);
+        assert!(room.on_retry_recovery(0).is_empty(), "a timer of before");
+    }
+    assert!(waited < std::time::Duration::from_secs(60), "{waited:?}");
+    assert!(matches!(room.on_verify_failed()[..], [Effect::Load(Variant::Gc)]), "it is taken for lost");
+    // And a room that cannot be loaded by then gives up.
+    for _ in 1..MAX_RECOVERY_ATTEMPTS {
+        let effects = room.on_load_failed(Variant::Gc, Close::TRY_AGAIN);
+        assert!(matches!(effects.last(), Some(Effect::RetryRecovery { .. })), "{effects:?}");
+        assert!(!room.is_idle());
+        room.on_retry_recovery(0);
+    }
+    let effects = room.on_load_failed(Variant::Gc, Close::TRY_AGAIN);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::NotRecovered)), "{effects:?}");
+    assert!(matches!(effects.last(), Some(Effect::Close { session: ANN, .. })), "{effects:?}");
+    room.on_leave(ANN, 0);
+    assert!(room.is_idle());
+    // Who joins next finds a room like a new one.
+    assert!(matches!(room.on_join(BOB, Variant::Gc)[..], [Effect::Load(Variant::Gc)]));
+    let effects = room.on_loaded(Variant::Gc, nothing_stored(StreamClock::ZERO), 0);
+    assert!(matches!(effects[0], Effect::Follow(StreamClock::ZERO)), "{effects:?}");
+}
+
+#[test]
+fn a_deleted_room_brings_nothing_back() {
+    let mut room = room(RoomLimits::default(), X, 1);
+    room.on_suspect();
+    room.on_verified(LOST, 0);
+    let effects = room.on_load_failed(Variant::Gc, Close::DELETED);
+    assert!(
+        effects.iter().all(|effect| matches!(effect, Effect::Close { close, .. } if *close == Close::DELETED)),
+        "{effects:?}"
+    );
+    room.on_leave(ANN, 0);
+    assert!(room.is_idle());
+}
+
+/// What was salvaged outlives what is given up around it, but not for ever.
+#[test]
+fn what_was_salvaged_is_appended_in_the_end_or_given_up() {
+    let mut room = room(RoomLimits::default(), X, 1);
+    room.on_suspect();
+    room.on_verified(LOST, 0);
+    let effects = room.on_loaded(Variant::Gc, nothing_stored(StreamClock::ZERO), 0);
+    let Some(Effect::Salvage(job)) = effects.into_iter().find(|effect| matches!(effect, Effect::Salvage(_))) else { panic!() };
+    let salvaged = salvage(&job);
+    assert_eq!((salvaged.messages.len(), salvaged.remembered, salvaged.cut_ids), (1, 0, 1));
+    room.on_salvaged(salvaged, 0);
+    let mut failures = 0;
+    loop {
+        failures += 1;
+        let effects = room.on_append_failed();
+        if effects.iter().any(|effect| matches!(effect, Effect::NotRecovered)) {
+            assert!(effects.iter().any(|effect| matches!(effect, Effect::Verify { .. })), "it took it for stored: {effects:?}");
+            break;
+        }
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::RetryAppend { .. })), "{effects:?}");
+        assert!(matches!(room.on_retry_append()[..], [Effect::Append { .. }]));
+    }
+    assert_eq!(failures, 12 * MAX_APPEND_ATTEMPTS);
+    // Whatever the log still holds: what was given up is not answered from memory.
+    let held = Verdict { held: true, resume: StreamClock::ZERO };
+    assert!(matches!(room.on_verified(held, 0)[..], [Effect::Load(Variant::Gc)]));
+}
+
+fn held(upto: u64) -> Verdict {
+    Verdict { held: true, resume: StreamClock::new(upto, 0) }
+}
+
+fn line(ms: u64) -> [StreamLine; 1] {
+    let message = StreamMessage::encode_update(X, &[0, 0]).0;
+    [StreamLine { clock: StreamClock::new(ms, 0), message: Some(message) }]
+}
+
+fn verifies(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Verify { .. }))
+}
+
+#[test]
+fn while_a_room_looks_it_does_not_listen_and_then_it_follows_from_where_it_may_have_missed_something() {
+    let mut room = room(RoomLimits::default(), &[0, 0], 1);
+    room.on_entries(&line(9), 0);
+    room.on_suspect();
+    room.on_entries(&line(12), 0);
+    assert_eq!(room.position(), Some(StreamClock::new(9, 0)));
+    let effects = room.on_verified(held(5), 0);
+    assert!(matches!(effects[0], Effect::Follow(after) if after == StreamClock::new(5, 0)), "{effects:?}");
+    room.on_entries(&line(7), 0);
+    assert_eq!(room.position(), Some(StreamClock::new(7, 0)));
+}
+
+/// What was begun before a suspicion and ends after it may bring what is lost: then the room looks once more.
+#[test]
+fn what_is_older_than_a_suspicion_is_looked_for_once_more() {
+    let mut room = room(RoomLimits::default(), &[0, 0], 1);
+    room.on_join(BOB, Variant::Nongc);
+    assert!(matches!(room.on_submit(ANN, vec![submission()])[..], [Effect::Append { .. }]));
+    room.on_suspect();
+    assert!(!verifies(&room.on_verified(held(1), 0)));
+    assert!(verifies(&room.on_appended(&[StreamClock::new(3, 0)])));
+    assert!(!verifies(&room.on_verified(held(1), 0)));
+    assert!(verifies(&room.on_loaded(Variant::Nongc, nothing_stored(StreamClock::new(4, 0)), 0)));
+    assert!(!verifies(&room.on_verified(held(1), 0)));
+    assert!(!verifies(&room.on_entries(&line(5), 0)));
+}
+
+#[test]
+fn a_fold_of_before_does_not_reach_beyond_where_the_room_went_back_to() {
+    let mut room = room(RoomLimits::default(), X, 2);
+    room.on_entries(&line(9), 0);
+    let effects = room.on_sync(ANN, Bytes::from_static(&[1, 9, 9]));
+    let [Effect::Fold(job)] = &effects[..] else { panic!("{effects:?}") };
+    let folded = Folded {
+        variant: Variant::Gc,
+        base: job.base.clone(),
+        upto: job.upto,
+        ids: None,
+        answers: vec![Bytes::from_static(X)],
+        bad: Vec::new(),
+    };
+    room.on_suspect();
+    room.on_verified(held(5), 0);
+    room.on_folded(folded);
+    room.on_entries(&line(7), 0);
+    let effects = room.on_sync(BOB, Bytes::from_static(&[0]));
+    assert!(matches!(&effects[..], [Effect::Fold(job)] if job.tail.len() == 1), "{effects:?}");
 }

@@ -8,10 +8,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use yhub_content::{ContentIds, ContentMap, Limits, content_ids};
 use yhub_core::{Asset, Loaded, ManualTime, RoomId, StreamClock, StreamMessage, Variant};
-use yhub_documents::{Compacted, ComputePool, Documents, DocumentsError};
+use yhub_documents::{Compacted, CompactionFailed, ComputePool, Documents, DocumentsError};
 use yhub_encoding::{Any, write_var_uint};
 use yhub_store::{
-    Append, AssetSelection, DocStore, LogEntry, ReadLimit, StreamLog, Task, VersionRow, WorkerId,
+    Append, AssetSelection, DocStore, FailureStore, LogEntry, ReadLimit, StreamLog, Task, VersionRow, WorkerId,
     faults::{DocMethod, FaultPlan, FaultyDocStore, FaultyStreamLog, LogMethod},
 };
 use yhub_store_sql::{EmbeddedLog, EmbeddedLogOptions, SqliteDocs, SqliteDocsOptions};
@@ -22,6 +22,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(10);
 pub(crate) struct Rig {
     pub(crate) log: Arc<dyn StreamLog>,
     pub(crate) docs: Arc<dyn DocStore>,
+    pub(crate) failures: Arc<dyn FailureStore>,
     pub(crate) time: Arc<ManualTime>,
     pub(crate) room: RoomId,
     pub(crate) log_faults: Arc<FaultPlan<LogMethod>>,
@@ -35,10 +36,11 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let time = Arc::new(ManualTime::new(1_700_000_000_000));
         let log = EmbeddedLog::open(EmbeddedLogOptions::new(dir.path()), time.clone()).unwrap();
-        let docs = SqliteDocs::open(SqliteDocsOptions::new(dir.path())).unwrap();
+        let docs = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir.path())).unwrap());
         Self {
             log: Arc::new(log),
-            docs: Arc::new(docs),
+            docs: docs.clone(),
+            failures: docs,
             time,
             room: RoomId::new("org", "doc", RoomId::MAIN),
             log_faults: FaultPlan::new(),
@@ -60,7 +62,16 @@ impl Rig {
     }
 
     pub(crate) fn documents_over(&self, log: Arc<dyn StreamLog>, docs: Arc<dyn DocStore>) -> Documents {
-        Documents::new(log, docs, self.compute.clone(), Limits::default())
+        self.documents_of(log, docs, self.failures.clone())
+    }
+
+    pub(crate) fn documents_of(
+        &self,
+        log: Arc<dyn StreamLog>,
+        docs: Arc<dyn DocStore>,
+        failures: Arc<dyn FailureStore>,
+    ) -> Documents {
+        Documents::new(log, docs, failures, self.compute.clone(), Limits::default())
     }
 
     pub(crate) async fn append(&self, message: Bytes) -> StreamClock {
@@ -91,7 +102,7 @@ impl Rig {
     }
 
     /// Claims and compacts; nothing is too young to be trimmed.
-    pub(crate) async fn compact(&self) -> Result<Compacted, DocumentsError> {
+    pub(crate) async fn compact(&self) -> Result<Compacted, CompactionFailed> {
         self.pass();
         let task = self.claim("worker").await;
         self.documents().compact(&WorkerId("worker".into()), &task, Duration::ZERO).await

@@ -13,8 +13,10 @@ pub(crate) struct Head {
     pub(crate) id: i64,
     /// The last clock given.
     pub(crate) last: StreamClock,
-    /// Is its task pending?
-    pub(crate) live: bool,
+    /// Is its task in the queue, pending or claimed?
+    pub(crate) has_task: bool,
+    /// Is its compaction paused, so that it gets none?
+    pub(crate) paused: bool,
 }
 
 /// Of all rooms written to lately.
@@ -39,6 +41,10 @@ impl Heads {
             self.rooms.clear();
         }
         self.rooms.insert(room.clone(), head);
+    }
+
+    pub(crate) fn forget(&mut self, room: &RoomId) {
+        self.rooms.remove(room);
     }
 
     pub(crate) fn forget_all(&mut self) {

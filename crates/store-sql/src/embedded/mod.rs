@@ -3,13 +3,15 @@
 //! One thread writes and commits in groups, a few threads read, and new entries go to the tails in memory, straight
 //! from the commit. Nothing here depends on which runtime the caller uses, but for its timer.
 
+mod admin;
+mod aside;
+mod call;
 mod heads;
 mod options;
 mod queue;
 mod readers;
 mod rows;
-mod tail_state;
-mod tails;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -22,21 +24,24 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use diesel::SqliteConnection;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
-use tokio::sync::oneshot;
 use yhub_core::{RoomId, StreamClock, TimeSource};
-use yhub_store::{Append, Completed, ReadLimit, ReadPage, StreamLog, StreamLogError, Tail, TailControl, Task, TaskId, WorkerId};
+use yhub_store::{
+    Append, Completed, QuarantineId, ReadLimit, ReadPage, StreamLog, StreamLogError, Tail, TailControl, Task, TaskEpoch, TaskId,
+    WorkerId, tail::Tails,
+};
 
 pub use self::options::{Durability, EmbeddedLogOptions};
 use self::{
+    call::Call,
     queue::{Bounds, Queue},
-    readers::{ReadJob, ReadQueue, Readers},
+    readers::{ReadQueue, Readers, TailPages},
     rows::Tx,
-    tails::Tails,
-    writer::{Call, Job, Writer},
+    writer::{Job, Writer},
 };
 use crate::{
-    error::{OpError, Shared},
+    error::{OpError, Shared, log_error},
     open::{FileKind, OpenError, OpenedFile, open_file},
 };
 
@@ -48,7 +53,8 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlit
 /// At the bounds of its queue a call waits for [`EmbeddedLogOptions::queue_wait`] and is then `Busy`. A call that has
 /// room takes as long as the disk takes. Dropping the log waits until what is in the queue is done, and ends its tails.
 ///
-/// Rooms may have any names, also with U+0000 in them.
+/// Rooms may have any names, also with U+0000 in them. A task that is given back waits for at most an hour, however long
+/// it is to wait: what waits for longer shows that time has gone back.
 pub struct EmbeddedLog {
     writes: Queue<Box<dyn Job>>,
     reads: Arc<ReadQueue>,
@@ -113,9 +119,19 @@ impl EmbeddedLog {
         size_bytes: usize,
         op: impl FnMut(&mut Tx<'_>) -> Result<T, OpError> + Send + 'static,
     ) -> Result<T, StreamLogError> {
-        let (reply, answer) = oneshot::channel();
-        self.writes.send(Box::new(Call { op, kept: None, reply }), size_bytes).await?;
+        let (call, answer) = Call::new(op);
+        self.writes.send(call, size_bytes).await?;
         answer.await.unwrap_or_else(|_| Err(self.writes.closed()))
+    }
+
+    /// Has a reader do `op`, and waits for what it saw.
+    async fn look<T: Send + 'static>(
+        &self,
+        op: impl FnMut(&mut SqliteConnection) -> Result<T, OpError> + Send + 'static,
+    ) -> Result<T, StreamLogError> {
+        let (call, answer) = Call::new(op);
+        self.reads.send(call, 0).await?;
+        answer.await.unwrap_or_else(|_| Err(self.reads.closed()))
     }
 }
 
@@ -123,7 +139,8 @@ impl Drop for EmbeddedLog {
     fn drop(&mut self) {
         self.writes.close();
         self.reads.close();
-        self.tails.end_all(&Shared::new("the log was closed"));
+        let at = self.at.clone();
+        self.tails.end_all(move || log_error(&at, Shared::new("the log was closed")));
         for thread in self.threads.drain(..) {
             // They catch their panics; one that got through all the same has no more to lose here.
             let _ = thread.join();
@@ -141,13 +158,12 @@ impl StreamLog for EmbeddedLog {
     }
 
     async fn read(&self, room: &RoomId, after: StreamClock, limit: ReadLimit) -> Result<ReadPage, StreamLogError> {
-        let (job, answer) = ReadJob::new(room.clone(), after, limit);
-        self.reads.send(job, 0).await?;
-        answer.await.unwrap_or_else(|_| Err(self.reads.closed()))
+        let room = room.clone();
+        self.look(move |conn| rows::read(conn, &room, after, limit)).await
     }
 
     async fn tail(&self) -> Result<(Box<dyn TailControl>, Tail), StreamLogError> {
-        let (control, tail) = self.tails.open(self.tail_bytes, self.reads.clone(), self.at.clone());
+        let (control, tail) = self.tails.open(self.tail_bytes, Arc::new(TailPages(self.reads.clone())));
         Ok((Box::new(control), Box::pin(tail)))
     }
 
@@ -163,12 +179,12 @@ impl StreamLog for EmbeddedLog {
         lease: Duration,
     ) -> Result<Vec<Task>, StreamLogError> {
         let worker = worker.clone();
-        self.write(0, move |tx| rows::claim(tx, &worker, max, debounce, lease)).await
+        self.write(0, move |tx| tasks::claim(tx, &worker, max, debounce, lease)).await
     }
 
     async fn renew(&self, worker: &WorkerId, tasks: &[Task]) -> Result<Vec<TaskId>, StreamLogError> {
         let (worker, tasks) = (worker.clone(), tasks.to_vec());
-        self.write(0, move |tx| rows::renew(tx, &worker, &tasks)).await
+        self.write(0, move |tx| tasks::renew(tx, &worker, &tasks)).await
     }
 
     async fn complete(
@@ -179,12 +195,43 @@ impl StreamLog for EmbeddedLog {
         min_lifetime: Duration,
     ) -> Result<Completed, StreamLogError> {
         let (worker, task) = (worker.clone(), task.clone());
-        self.write(0, move |tx| rows::complete(tx, &worker, &task, upto, min_lifetime)).await
+        self.write(0, move |tx| tasks::complete(tx, &worker, &task, upto, min_lifetime)).await
     }
 
-    async fn give_back(&self, worker: &WorkerId, task: &Task) -> Result<(), StreamLogError> {
+    async fn give_back(&self, worker: &WorkerId, task: &Task, after: Duration) -> Result<(), StreamLogError> {
         let (worker, task) = (worker.clone(), task.clone());
-        self.write(0, move |tx| rows::give_back(tx, &worker, &task)).await
+        self.write(0, move |tx| tasks::give_back(tx, &worker, &task, after)).await
+    }
+
+    async fn raise_epoch(&self, room: &RoomId, known: TaskEpoch) -> Result<(), StreamLogError> {
+        let room = room.clone();
+        self.write(0, move |tx| tasks::raise_epoch(tx, &room, known)).await
+    }
+
+    async fn holds(&self, room: &RoomId, clock: StreamClock) -> Result<bool, StreamLogError> {
+        let room = room.clone();
+        self.look(move |conn| rows::holds(conn, &room, clock)).await
+    }
+
+    async fn quarantine(&self, room: &RoomId, id: &QuarantineId) -> Result<bool, StreamLogError> {
+        let (room, id) = (room.clone(), id.clone());
+        self.write(0, move |tx| aside::quarantine(tx, &room, &id)).await
+    }
+
+    async fn read_quarantined(
+        &self,
+        room: &RoomId,
+        id: &QuarantineId,
+        after: StreamClock,
+        limit: ReadLimit,
+    ) -> Result<ReadPage, StreamLogError> {
+        let (room, id) = (room.clone(), id.clone());
+        self.look(move |conn| aside::read_quarantined(conn, &room, &id, after, limit)).await
+    }
+
+    async fn release(&self, room: &RoomId, id: &QuarantineId) -> Result<Option<u64>, StreamLogError> {
+        let (room, id) = (room.clone(), id.clone());
+        self.write(0, move |tx| aside::release(tx, &room, &id)).await
     }
 
     async fn check(&self) -> Result<(), StreamLogError> {

@@ -87,8 +87,7 @@ impl<J> Queue<J> {
         self.put(job, Place { size_bytes, _permits: Some(permits) })
     }
 
-    /// Puts `job` into the queue past its bounds: for senders that bound what they send by themselves. Whoever waited
-    /// for room and was not polled meanwhile, as a tail that nobody takes from, would keep that room from everybody.
+    /// Puts `job` into the queue past its bounds: for senders that bound what they send by themselves.
     pub(crate) fn send_past_the_bounds(&self, job: J) -> Result<(), StreamLogError> {
         self.put(job, Place { size_bytes: 0, _permits: None })
     }

@@ -9,42 +9,66 @@ use diesel::{
     SqliteConnection,
     connection::{Connection, SimpleConnection},
 };
-use tokio::sync::oneshot;
+use futures_util::future::BoxFuture;
 use yhub_core::{RoomId, StreamClock};
-use yhub_store::{ReadLimit, ReadPage, StreamLogError};
+use yhub_store::{ReadLimit, ReadPage, StreamLogError, tail::ReadPages};
 
 use super::{
+    call::{Answer, Call, Waiting},
     queue::{Place, Queue},
     rows,
 };
 use crate::error::{OpError, Shared, log_error, panic_text};
 
-/// A page that somebody waits for.
-pub(crate) struct ReadJob {
-    room: RoomId,
-    after: StreamClock,
-    limit: ReadLimit,
-    reply: oneshot::Sender<Result<ReadPage, StreamLogError>>,
+/// One look at the log.
+pub(crate) trait ReadJob: Waiting {
+    /// Looks inside an open transaction, so at one moment, and keeps the answer.
+    fn run(&mut self, conn: &mut SqliteConnection) -> Result<(), diesel::result::Error>;
+}
+
+impl<F, T> ReadJob for Call<F, T>
+where
+    F: FnMut(&mut SqliteConnection) -> Result<T, OpError> + Send,
+    T: Send,
+{
+    fn run(&mut self, conn: &mut SqliteConnection) -> Result<(), diesel::result::Error> {
+        self.keep(|op| op(conn))
+    }
 }
 
 /// The way to the readers.
-pub(crate) type ReadQueue = Queue<ReadJob>;
+pub(crate) type ReadQueue = Queue<Box<dyn ReadJob>>;
 
-/// Where the page, or why there is none, will be.
-pub(crate) type ReadAnswer = oneshot::Receiver<Result<ReadPage, StreamLogError>>;
+/// Reads entries of `room` after `after`.
+pub(crate) fn read_page(room: RoomId, after: StreamClock, limit: ReadLimit) -> (Box<dyn ReadJob>, Answer<ReadPage>) {
+    let (call, answer) = Call::new(move |conn: &mut SqliteConnection| rows::read(conn, &room, after, limit));
+    (call, answer)
+}
 
-impl ReadJob {
-    /// Reads entries of `room` after `after`.
-    pub(crate) fn new(room: RoomId, after: StreamClock, limit: ReadLimit) -> (Self, ReadAnswer) {
-        let (reply, answer) = oneshot::channel();
-        (Self { room, after, limit, reply }, answer)
+/// How tails read: past the bounds of the queue, because a tail bounds its reads itself. Whoever waited for room and was
+/// not polled meanwhile, as a tail that nobody takes from, would keep that room from everybody.
+pub(crate) struct TailPages(pub(crate) Arc<ReadQueue>);
+
+impl ReadPages for TailPages {
+    fn read_page(
+        &self,
+        room: RoomId,
+        after: StreamClock,
+        limit: ReadLimit,
+    ) -> BoxFuture<'static, Result<ReadPage, StreamLogError>> {
+        let (job, answer) = read_page(room, after, limit);
+        let (sent, reads) = (self.0.send_past_the_bounds(job), self.0.clone());
+        Box::pin(async move {
+            sent?;
+            answer.await.unwrap_or_else(|_| Err(reads.closed()))
+        })
     }
 }
 
 /// What all readers of a log share.
 pub(crate) struct Readers {
     pub(crate) url: Arc<str>,
-    pub(crate) jobs: Mutex<mpsc::Receiver<(ReadJob, Place)>>,
+    pub(crate) jobs: Mutex<mpsc::Receiver<(Box<dyn ReadJob>, Place)>>,
 }
 
 impl Readers {
@@ -54,34 +78,28 @@ impl Readers {
         loop {
             // Whoever waits holds the lock, the others wait for the lock; a job frees it for the next.
             let next = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok((job, _place)) = next else { return };
-            if job.reply.is_closed() {
+            let Ok((mut job, _place)) = next else { return };
+            if job.is_cancelled() {
                 continue;
             }
-            let page = catch_unwind(AssertUnwindSafe(|| self.read(&mut conn, &job))).unwrap_or_else(|panic| {
+            let looked = catch_unwind(AssertUnwindSafe(|| self.look(&mut conn, job.as_mut()))).unwrap_or_else(|panic| {
                 conn = None;
                 Err(log_error(&self.url, Shared::new(panic_text(panic.as_ref()))))
             });
-            // Whoever stopped waiting does not want to know.
-            let _ = job.reply.send(page);
+            job.answer(looked);
         }
     }
 
-    fn read(&self, conn: &mut Option<SqliteConnection>, job: &ReadJob) -> Result<ReadPage, StreamLogError> {
+    fn look(&self, conn: &mut Option<SqliteConnection>, job: &mut dyn ReadJob) -> Result<(), StreamLogError> {
         let open = match conn {
             Some(open) => open,
             None => conn.insert(connect(&self.url).map_err(|what| log_error(&self.url, what))?),
         };
-        let page = open.transaction(|tx| rows::read(tx, &job.room, job.after, job.limit));
-        match page {
-            Ok(page) => Ok(page),
-            Err(OpError::Refused(error)) => Err(error),
-            Err(OpError::Sql(error)) => {
-                // It may be the connection; a new one costs little.
-                *conn = None;
-                Err(log_error(&self.url, Shared::new(error)))
-            }
-        }
+        open.transaction(|tx| job.run(tx)).map_err(|error| {
+            // It may be the connection; a new one costs little.
+            *conn = None;
+            log_error(&self.url, Shared::new(error))
+        })
     }
 }
 
@@ -132,8 +150,10 @@ mod tests {
         let mut conn = Some(conn);
         let mut read = || {
             let limit = ReadLimit { entries: 10, size_bytes: 10 };
-            let (job, _) = ReadJob::new(RoomId::new("o", "d", "main"), StreamClock::ZERO, limit);
-            let page = readers.read(&mut conn, &job).expect("read");
+            let (mut job, mut answer) = read_page(RoomId::new("o", "d", "main"), StreamClock::ZERO, limit);
+            readers.look(&mut conn, job.as_mut()).expect("look");
+            job.answer(Ok(()));
+            let page = answer.try_recv().expect("answered").expect("read");
             (page.entries.len(), page.trimmed_upto)
         };
         assert_eq!(read(), (2, StreamClock::ZERO), "as it was before");

@@ -10,7 +10,7 @@ use diesel::{RunQueryDsl, connection::SimpleConnection, sql_query};
 use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 use yhub_core::{ManualTime, RoomId, StreamClock};
-use yhub_store::{Append, ReadLimit, StreamLog, StreamLogError, TailEvent, WorkerId};
+use yhub_store::{Append, QuarantineId, ReadLimit, StreamAdmin, StreamLog, StreamLogError, TailEvent, TaskEpoch, WorkerId};
 
 use super::{Durability, EmbeddedLog, EmbeddedLogOptions, rows};
 
@@ -286,4 +286,134 @@ async fn damaged_numbers_are_named() {
     assert!(matches!(&error, StreamLogError::Corrupt { at, what } if at.contains("o/a@main") && what.contains("-7")), "{error}");
     assert!(!error.is_transient());
     append(&log, "b", Bytes::from_static(b"x")).await.expect("other rooms go on");
+}
+
+fn qid() -> QuarantineId {
+    QuarantineId("00000000-0000-4000-8000-000000000001".to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quarantine_among_appends_of_one_group_is_a_gap() {
+    let (log, _dir) = open();
+    let (control, mut tail) = log.tail().await.expect("tail");
+    control.follow(room("a"), StreamClock::ZERO);
+    append(&log, "a", Bytes::from_static(b"first")).await.expect("append");
+    assert!(matches!(tail.next().await, Some(Ok(TailEvent::Entries { .. }))));
+    let [a, b, c] = in_one_group(&log, |tx| {
+        rows::append(tx, &room("a"), &[Some(Bytes::from_static(b"before"))], StreamClock::ZERO)?;
+        super::aside::quarantine(tx, &room("a"), &qid())?;
+        rows::append(tx, &room("a"), &[Some(Bytes::from_static(b"after"))], StreamClock::ZERO)?;
+        Ok(())
+    })
+    .await;
+    assert!(a.is_ok() && b.is_ok() && c.is_ok(), "{a:?} {b:?} {c:?}");
+    let event = tail.next().await.expect("it goes on").expect("no failure");
+    assert_eq!(event, TailEvent::Gap { room: room("a") });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_done_by_half_where_clocks_end() {
+    let (log, _dir) = open();
+    let last = StreamClock::new(i64::MAX as u64, 0);
+    append(&log, "a", Bytes::from_static(b"1")).await.expect("append");
+    assert!(log.quarantine(&room("a"), &qid()).await.expect("quarantine"));
+    let far = Append { room: room("a"), messages: vec![Bytes::from_static(b"2")], floor: last };
+    log.append(far).await.expect("one fits still");
+    let refused = log.release(&room("a"), &qid()).await.expect_err("clocks end");
+    assert!(matches!(refused, StreamLogError::Corrupt { .. }), "{refused:?}");
+    let end = Append { room: room("a"), messages: vec![], floor: StreamClock::ZERO };
+    assert_eq!(log.append(end).await.expect("nothing"), []);
+    let full = StreamClock::new(i64::MAX as u64, i64::MAX as u64 - 1);
+    log.append(Append { room: room("b"), messages: vec![Bytes::from_static(b"3")], floor: full }).await.expect("the last one");
+    let refused = log.quarantine(&room("b"), &qid()).await.expect_err("clocks end");
+    assert!(matches!(refused, StreamLogError::Corrupt { .. }), "{refused:?}");
+    assert_eq!(messages(&log, "b").await, [Bytes::from_static(b"3")]);
+    let page = log.quarantined(None, None, 10).await.expect("list");
+    assert_eq!(page.items.iter().map(|stream| (&stream.room, stream.entries)).collect::<Vec<_>>(), [(&room("a"), 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_epoch_that_nothing_can_follow_is_refused() {
+    let (log, _dir) = open();
+    for known in [i64::MAX as u64, u64::MAX] {
+        let refused = log.raise_epoch(&room("a"), TaskEpoch(known)).await.expect_err("no epoch follows");
+        assert!(matches!(refused, StreamLogError::Corrupt { .. }), "{refused:?}");
+    }
+    let known = i64::MAX as u64 - 1;
+    log.raise_epoch(&room("a"), TaskEpoch(known)).await.expect("one follows");
+    append(&log, "a", Bytes::new()).await.expect("append");
+    let worker = WorkerId("w".to_owned());
+    let tasks = log.claim(&worker, 9, Duration::ZERO, Duration::ZERO).await.expect("claim");
+    assert!(tasks[0].epoch > TaskEpoch(known));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_delay_is_longer_than_an_hour() {
+    let (log, time, _, _dir) = open_with(|_| {});
+    append(&log, "a", Bytes::new()).await.expect("append");
+    let worker = WorkerId("w".to_owned());
+    let claim = async || log.claim(&worker, 9, Duration::ZERO, Duration::from_secs(86_400)).await.expect("claim");
+    let task = claim().await.remove(0);
+    log.give_back(&worker, &task, Duration::MAX).await.expect("give back");
+    time.advance(Duration::from_secs(3_599));
+    assert_eq!(claim().await, []);
+    // A little back is a little longer; far back is at once.
+    time.set_back(Duration::from_secs(3_000));
+    assert_eq!(claim().await, []);
+    time.advance(Duration::from_secs(3_001));
+    let task = claim().await.remove(0);
+    log.give_back(&worker, &task, Duration::from_secs(3_000)).await.expect("give back");
+    time.set_back(Duration::from_secs(601));
+    assert_eq!(claim().await.len(), 1, "time has gone back: it would wait for more than an hour");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_of_nobody_is_refused() {
+    let (log, _dir) = open();
+    for cursor in ["", "x", "1 ", "99999999999999999999"] {
+        let refused = log.live_rooms(Some(cursor), 1).await.expect_err("no cursor");
+        assert!(matches!(&refused, StreamLogError::Corrupt { what, .. } if what.contains(cursor)), "{refused:?}");
+        assert!(log.quarantined(None, Some(cursor), 1).await.is_err());
+        assert!(log.reconcile(Some(cursor), 1).await.is_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_of_no_room_and_of_paused_rooms_are_taken_off() {
+    let (log, _dir) = open();
+    append(&log, "a", Bytes::new()).await.expect("append");
+    append(&log, "paused", Bytes::new()).await.expect("append");
+    assert!(log.disable_compaction(&room("paused")).await.expect("disable"));
+    let damage = "INSERT INTO stream_tasks (room, since_ms) SELECT id, 0 FROM stream_rooms WHERE paused;
+                  INSERT INTO stream_tasks (room, owner, since_ms) VALUES (77, 'gone', 0), (-3, NULL, 0);";
+    log.write(0, move |tx| Ok(tx.conn.batch_execute(damage)?)).await.expect("damage");
+    let done = log.reconcile(None, 100).await.expect("reconcile");
+    assert_eq!((done.enqueued.len(), done.dropped, done.next), (0, 3, None));
+    let worker = WorkerId("w".to_owned());
+    let tasks = log.claim(&worker, 9, Duration::ZERO, Duration::ZERO).await.expect("claim");
+    assert_eq!(tasks.into_iter().map(|task| task.room).collect::<Vec<_>>(), [room("a")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_set_aside_paused_and_put_off_outlasts_a_restart() {
+    let (log, time, options, _dir) = open_with(|_| {});
+    let worker = WorkerId("w".to_owned());
+    for name in ["aside", "paused", "later"] {
+        append(&log, name, Bytes::from_static(b"1")).await.expect("append");
+    }
+    assert!(log.quarantine(&room("aside"), &qid()).await.expect("quarantine"));
+    assert!(log.disable_compaction(&room("paused")).await.expect("disable"));
+    let tasks = log.claim(&worker, 9, Duration::ZERO, Duration::from_secs(9)).await.expect("claim");
+    let later = tasks.iter().find(|task| task.room == room("later")).expect("it is live");
+    log.give_back(&worker, later, Duration::from_secs(60)).await.expect("give back");
+    drop(log);
+    let log = EmbeddedLog::open(options, time.clone()).expect("open again");
+    append(&log, "paused", Bytes::from_static(b"2")).await.expect("append");
+    assert_eq!(log.claim(&worker, 9, Duration::ZERO, Duration::from_secs(9)).await.expect("claim"), []);
+    time.advance(Duration::from_secs(61));
+    let tasks = log.claim(&worker, 9, Duration::from_secs(3_600), Duration::from_secs(3_600)).await.expect("claim");
+    assert_eq!(tasks.into_iter().map(|task| task.room).collect::<Vec<_>>(), [room("later")]);
+    assert_eq!(log.release(&room("aside"), &qid()).await.expect("release"), Some(1));
+    let limit = ReadLimit { entries: 9, size_bytes: 9 };
+    assert_eq!(log.read(&room("aside"), StreamClock::ZERO, limit).await.expect("read").entries.len(), 2);
 }

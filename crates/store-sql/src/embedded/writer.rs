@@ -11,34 +11,22 @@ use diesel::{
     SqliteConnection,
     connection::{AnsiTransactionManager, Connection, SimpleConnection, TransactionManager},
 };
-use tokio::sync::oneshot;
-use yhub_core::{RoomId, TimeSource};
-use yhub_store::{LogEntry, StreamLogError};
+use yhub_core::TimeSource;
+use yhub_store::{StreamLogError, tail::Tails};
 
 use super::{
+    call::{Call, Waiting},
     heads::Heads,
     options::{Durability, EmbeddedLogOptions},
     queue::Place,
-    rows::Tx,
-    tails::Tails,
+    rows::{News, Tx},
 };
 use crate::error::{OpError, Shared, log_error, panic_text};
 
-/// One operation, from its caller to its answer. It may run more than once: each time the former one was rolled back.
-pub(crate) trait Job: Send {
-    /// Does nobody wait for it any more?
-    fn is_cancelled(&self) -> bool;
+/// One operation on the log. It may run more than once: each time the former one was rolled back.
+pub(crate) trait Job: Waiting {
     /// Does it inside an open transaction and keeps the answer.
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), diesel::result::Error>;
-    /// Answers: with what was kept if it was committed, with the failure otherwise.
-    fn answer(self: Box<Self>, committed: Result<(), StreamLogError>);
-}
-
-/// A [`Job`] made of a function and somebody who waits.
-pub(crate) struct Call<F, T> {
-    pub(crate) op: F,
-    pub(crate) kept: Option<Result<T, StreamLogError>>,
-    pub(crate) reply: oneshot::Sender<Result<T, StreamLogError>>,
 }
 
 impl<F, T> Job for Call<F, T>
@@ -46,29 +34,8 @@ where
     F: FnMut(&mut Tx<'_>) -> Result<T, OpError> + Send,
     T: Send,
 {
-    fn is_cancelled(&self) -> bool {
-        self.reply.is_closed()
-    }
-
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), diesel::result::Error> {
-        self.kept = None;
-        self.kept = Some(match (self.op)(tx) {
-            Ok(value) => Ok(value),
-            Err(OpError::Refused(error)) => Err(error),
-            Err(OpError::Sql(error)) => return Err(error),
-        });
-        Ok(())
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), StreamLogError>) {
-        let answer = match (committed, self.kept) {
-            (Ok(()), Some(kept)) => kept,
-            (Err(error), _) => Err(error),
-            // Not committed and not failed: it was cancelled before its turn.
-            (Ok(()), None) => return,
-        };
-        // Whoever stopped waiting does not want to know.
-        let _ = self.reply.send(answer);
+        self.keep(|op| op(tx))
     }
 }
 
@@ -123,8 +90,8 @@ impl Writer {
     }
 
     fn commit(&mut self, group: &mut [Queued]) -> Result<(), Failure> {
-        let mut appended = Vec::new();
-        let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(group, &mut appended)));
+        let mut news = News::default();
+        let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(group, &mut news)));
         let outcome = attempt.unwrap_or_else(|panic| {
             // Wherever it was thrown, the connection may be in the middle of something.
             self.conn = None;
@@ -133,8 +100,9 @@ impl Writer {
         match &outcome {
             Ok(()) => {
                 // A tail that panics must not make an append that is durable look failed.
-                if catch_unwind(AssertUnwindSafe(|| self.tails.push(&appended))).is_err() {
-                    self.tails.end_all(&Shared::new("a panic while new entries were handed out"));
+                if catch_unwind(AssertUnwindSafe(|| self.tell(&news))).is_err() {
+                    let at = self.url.clone();
+                    self.tails.end_all(move || log_error(&at, Shared::new("a panic while new entries were handed out")));
                 }
             }
             // What was known by heart may be of the transaction that was taken back.
@@ -143,7 +111,14 @@ impl Writer {
         outcome
     }
 
-    fn attempt(&mut self, group: &mut [Queued], appended: &mut Vec<(RoomId, Vec<LogEntry>)>) -> Result<(), Failure> {
+    /// Tells the tails what was committed.
+    fn tell(&self, news: &News) {
+        // Before the entries: a tail that took those as what comes next would neither read nor see that others are gone.
+        news.to_read.iter().for_each(|room| self.tails.dirty(room));
+        self.tails.push(&news.appended);
+    }
+
+    fn attempt(&mut self, group: &mut [Queued], news: &mut News) -> Result<(), Failure> {
         let now_ms = self.time.now_ms();
         let conn = match &mut self.conn {
             Some(conn) => conn,
@@ -154,7 +129,7 @@ impl Writer {
             self.conn = None;
             return Err(of_all(error));
         }
-        let mut tx = Tx { conn, heads: &mut self.heads, now_ms, appended };
+        let mut tx = Tx { conn, heads: &mut self.heads, now_ms, news };
         for (job, _) in group.iter_mut() {
             if job.is_cancelled() {
                 continue;
@@ -203,10 +178,13 @@ mod tests {
     use std::time::Duration;
 
     use tokio::sync::Semaphore;
-    use yhub_core::{ManualTime, StreamClock};
+    use yhub_core::{ManualTime, RoomId, StreamClock};
 
     use super::*;
-    use crate::{EmbeddedLog, embedded::rows};
+    use crate::{
+        EmbeddedLog,
+        embedded::{call::Answer, rows},
+    };
 
     /// A writer on a log that nobody else has open, and a place for a job.
     fn writer(dir: &tempfile::TempDir) -> Writer {
@@ -217,15 +195,13 @@ mod tests {
         Writer::new(url, options, time, Arc::new(Tails::new()))
     }
 
-    type Answer<T> = oneshot::Receiver<Result<T, StreamLogError>>;
-
     fn job<T: Send + 'static>(op: impl FnMut(&mut Tx<'_>) -> Result<T, OpError> + Send + 'static) -> (Queued, Answer<T>) {
-        let (reply, answer) = oneshot::channel();
+        let (call, answer) = Call::new(op);
         let (queue, jobs) = super::super::queue::Queue::new(
             super::super::queue::Bounds { operations: Semaphore::MAX_PERMITS, size_bytes: 1, wait: Duration::ZERO },
             "".into(),
         );
-        queue.send_past_the_bounds(Box::new(Call { op, kept: None, reply }) as Box<dyn Job>).expect("open");
+        queue.send_past_the_bounds(call as Box<dyn Job>).expect("open");
         (jobs.recv().expect("just sent"), answer)
     }
 

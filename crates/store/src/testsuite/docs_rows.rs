@@ -59,7 +59,7 @@ pub async fn bytes_come_back_exactly(rig: DocStoreRig) {
     let version = StoreVersion { assets, ..version(&room(1), at(1_700_000_000_123, 45)) };
     assert_eq!(store(rig.docs.as_ref(), version.clone()).await, StoreOutcome::Stored);
     let found = read(rig.docs.as_ref(), &room(1)).await;
-    assert_eq!(found, StoredRoom { rows: vec![as_row(&version)], tombstone: None });
+    assert_eq!(found, StoredRoom { rows: vec![as_row(&version)], ..StoredRoom::default() });
     assert_eq!((found.rows[0].t.as_str(), found.rows[0].created_ms), ("1700000000123-45", 1_700_000_000_123));
 }
 

@@ -6,7 +6,7 @@ use yhub_core::StreamClock;
 
 use super::{
     StreamLogRig,
-    support::{NO_LIMIT, append, room, texts, worker},
+    support::{NO_LIMIT, append, qid, room, texts, worker},
 };
 use crate::{Completed, ReadLimit, ReadPage};
 
@@ -140,4 +140,36 @@ pub async fn nothing_goes_missing_unsaid_while_trimmed(rig: StreamLogRig) {
         }
     }
     trimmer.await.expect("the trimmer failed");
+}
+
+/// The log holds what is in the stream and what was trimmed from it; of other clocks it has nothing.
+pub async fn holds_what_is_there_or_was_trimmed(rig: StreamLogRig) {
+    let holds = async |n: usize, clock: StreamClock| rig.log.holds(&room(n), clock).await.expect("holds");
+    let clocks = append(rig.log(), &room(1), &["a", "b", "c", "d"]).await;
+    let last = clocks[3];
+    let unknown =
+        [StreamClock::new(last.ms, last.seq + 1), StreamClock::new(last.ms + 1, 0), StreamClock::new(u64::MAX, u64::MAX)];
+    for clock in &clocks {
+        assert!(holds(1, *clock).await, "{clock}");
+        assert!(!holds(2, *clock).await, "{clock}, of a room that nobody wrote to");
+    }
+    rig.trim(&room(1), clocks[1]).await;
+    for clock in &clocks {
+        assert!(holds(1, *clock).await, "{clock}");
+    }
+    for clock in unknown {
+        assert!(!holds(1, clock).await, "{clock}");
+    }
+    rig.trim(&room(1), last).await;
+    for clock in &clocks {
+        assert!(holds(1, *clock).await, "{clock}, in an empty stream");
+    }
+    assert!(!holds(1, unknown[1]).await);
+    // What was set aside is as good as trimmed.
+    let later = append(rig.log(), &room(1), &["e", "f"]).await;
+    assert!(rig.log.quarantine(&room(1), &qid(1)).await.expect("quarantine"));
+    for clock in clocks.iter().chain(&later) {
+        assert!(holds(1, *clock).await, "{clock}, set aside");
+    }
+    assert!(!holds(1, unknown[2]).await);
 }

@@ -7,19 +7,9 @@ use yhub_core::StreamClock;
 
 use super::{
     StreamLogRig,
-    support::{append, append_above, assert_ascending, clocks, entries, room, texts, worker},
+    support::{append, append_above, assert_ascending, claim, clocks, entries, renew, room, texts, worker},
 };
-use crate::{Completed, Task, TaskEpoch, TaskId, WorkerId};
-
-async fn claim(rig: &StreamLogRig, worker: &WorkerId, debounce: u32, lease: u32) -> Vec<Task> {
-    rig.log.claim(worker, 100, rig.ticks(debounce), rig.ticks(lease)).await.expect("claim")
-}
-
-async fn renew(rig: &StreamLogRig, worker: &WorkerId, task: &Task) -> bool {
-    let renewed = rig.log.renew(worker, std::slice::from_ref(task)).await.expect("renew");
-    assert!(renewed.is_empty() || renewed == [task.id.clone()], "renewed {renewed:?}");
-    !renewed.is_empty()
-}
+use crate::{Completed, Task, TaskEpoch, TaskId};
 
 /// However many write at the same time, one task is pending for the room.
 pub async fn one_task_a_live_room(rig: StreamLogRig) {
@@ -69,6 +59,11 @@ pub async fn oldest_first_and_no_more_than_asked(rig: StreamLogRig) {
         let tasks = rig.log.claim(&worker("w"), max, Duration::ZERO, rig.ticks(100)).await.expect("claim");
         assert!(tasks.len() <= max, "{} of {max}", tasks.len());
         claimed.extend(tasks.into_iter().map(|task| task.room));
+    }
+    if !rig.control.claims_in_order() {
+        claimed.sort();
+        assert_eq!(claimed, (0..5).map(room).collect::<Vec<_>>());
+        return;
     }
     assert_eq!(claimed, order.map(room));
 }
@@ -227,7 +222,7 @@ pub async fn completing_twice_does_it_once(rig: StreamLogRig) {
 pub async fn giving_back_frees_at_once(rig: StreamLogRig) {
     append(rig.log(), &room(1), &["a"]).await;
     let first = rig.claim_one(&worker("w")).await;
-    rig.log.give_back(&worker("w"), &first).await.expect("give back");
+    rig.log.give_back(&worker("w"), &first, Duration::ZERO).await.expect("give back");
     assert!(!renew(&rig, &worker("w"), &first).await, "it is nobody's");
     let [second] = <[Task; 1]>::try_from(claim(&rig, &worker("v"), 1_000, 1_000).await).expect("it is free");
     assert_eq!((&second.room, second.attempt), (&room(1), 2));
@@ -238,11 +233,92 @@ pub async fn giving_back_frees_at_once(rig: StreamLogRig) {
 pub async fn giving_back_needs_owner_and_epoch(rig: StreamLogRig) {
     append(rig.log(), &room(1), &["a"]).await;
     let task = rig.claim_one(&worker("w")).await;
-    rig.log.give_back(&worker("v"), &task).await.expect("give back");
+    rig.log.give_back(&worker("v"), &task, Duration::ZERO).await.expect("give back");
     let stale = Task { epoch: TaskEpoch(task.epoch.0 - 1), ..task.clone() };
-    rig.log.give_back(&worker("w"), &stale).await.expect("give back");
+    rig.log.give_back(&worker("w"), &stale, Duration::ZERO).await.expect("give back");
     assert_eq!(claim(&rig, &worker("v"), 0, 10).await, []);
     assert!(renew(&rig, &worker("w"), &task).await);
+}
+
+/// What is given back for later waits for that time and no longer, whatever the debounce, and may then be claimed by anybody.
+pub async fn giving_back_for_later_waits(rig: StreamLogRig) {
+    append(rig.log(), &room(1), &["a"]).await;
+    append(rig.log(), &room(2), &["a"]).await;
+    let tasks = rig.log.claim(&worker("w"), 2, Duration::ZERO, rig.ticks(1_000)).await.expect("claim");
+    let first = tasks.iter().find(|task| task.room == room(1)).expect("both");
+    rig.log.give_back(&worker("w"), first, rig.ticks(20)).await.expect("give back");
+    assert!(!renew(&rig, &worker("w"), first).await, "it is nobody's");
+    assert_eq!(claim(&rig, &worker("v"), 0, 1_000).await, []);
+    rig.wait(4).await;
+    assert_eq!(claim(&rig, &worker("v"), 0, 1_000).await, []);
+    append(rig.log(), &room(1), &["b"]).await;
+    assert_eq!(claim(&rig, &worker("v"), 0, 1_000).await, [], "writing does not shorten it");
+    rig.wait(18).await;
+    let [second] = <[Task; 1]>::try_from(claim(&rig, &worker("v"), 1_000, 1_000).await).expect("its time has come");
+    assert_eq!((&second.id, &second.room, second.attempt), (&first.id, &room(1), 2));
+    assert!(second.epoch > first.epoch);
+    // The next claim is like any other: its lease counts from now.
+    assert_eq!(claim(&rig, &worker("u"), 0, 1_000).await, []);
+    assert!(renew(&rig, &worker("v"), &second).await);
+}
+
+/// Whoever does not own the task under its epoch cannot put it off either.
+pub async fn giving_back_for_later_needs_owner_and_epoch(rig: StreamLogRig) {
+    append(rig.log(), &room(1), &["a"]).await;
+    let task = rig.claim_one(&worker("w")).await;
+    rig.log.give_back(&worker("w"), &task, Duration::ZERO).await.expect("give back");
+    rig.log.give_back(&worker("w"), &task, rig.ticks(1_000)).await.expect("give back");
+    let again = rig.claim_one(&worker("w")).await;
+    rig.log.give_back(&worker("w"), &task, rig.ticks(1_000)).await.expect("give back");
+    rig.log.give_back(&worker("v"), &again, rig.ticks(1_000)).await.expect("give back");
+    assert!(renew(&rig, &worker("w"), &again).await);
+}
+
+/// A room whose task waits for later is completed and enqueued anew like any other once it is claimed.
+pub async fn what_waited_is_like_any_other(rig: StreamLogRig) {
+    let appended = append(rig.log(), &room(1), &["a", "b"]).await;
+    let first = rig.claim_one(&worker("w")).await;
+    rig.log.give_back(&worker("w"), &first, rig.ticks(2)).await.expect("give back");
+    rig.wait(4).await;
+    let task = rig.claim_one(&worker("w")).await;
+    let done = rig.log.complete(&worker("w"), &task, appended[0], Duration::ZERO).await.expect("complete");
+    assert_eq!(done, Completed::Done { trimmed: 1, left: true });
+    assert_eq!(claim(&rig, &worker("w"), 6, 10).await, [], "the new task waits for the debounce");
+    rig.wait(7).await;
+    assert_eq!(claim(&rig, &worker("w"), 6, 10).await.len(), 1);
+}
+
+/// Once an epoch is known from elsewhere, every later claim of that room is above it; a lower one changes nothing.
+pub async fn raised_epochs_are_exceeded(rig: StreamLogRig) {
+    append(rig.log(), &room(1), &["a"]).await;
+    append(rig.log(), &room(2), &["a"]).await;
+    let tasks = rig.claim_all(&worker("w")).await;
+    let of = |tasks: &[Task], n: usize| tasks.iter().find(|task| task.room == room(n)).expect("both").clone();
+    let known = TaskEpoch(of(&tasks, 1).epoch.0 + 1_000_000);
+    rig.log.raise_epoch(&room(1), known).await.expect("raise");
+    assert!(renew(&rig, &worker("w"), &of(&tasks, 1)).await, "who has claimed it owns it still");
+    for task in &tasks {
+        rig.log.give_back(&worker("w"), task, Duration::ZERO).await.expect("give back");
+    }
+    let tasks = rig.claim_all(&worker("w")).await;
+    assert!(of(&tasks, 1).epoch > known);
+    assert!(renew(&rig, &worker("w"), &of(&tasks, 1)).await);
+    // A lower one, and the same one, lower nothing.
+    let mut last = of(&tasks, 1);
+    for known in [TaskEpoch(0), TaskEpoch(5), known, last.epoch] {
+        rig.log.raise_epoch(&room(1), known).await.expect("raise");
+        rig.log.give_back(&worker("w"), &last, Duration::ZERO).await.expect("give back");
+        let task = rig.claim_one(&worker("w")).await;
+        assert!(task.epoch > last.epoch, "{:?} after {:?}", task.epoch, last.epoch);
+        last = task;
+    }
+    // Of a room that nobody wrote to yet, and beyond the task that it has.
+    let known = TaskEpoch(last.epoch.0 + 1_000_000);
+    rig.log.raise_epoch(&room(3), known).await.expect("raise");
+    assert!(entries(rig.log(), &room(3)).await.is_empty());
+    assert_eq!(rig.claim_all(&worker("w")).await, [], "it is not live");
+    append(rig.log(), &room(3), &["a"]).await;
+    assert!(rig.claim_one(&worker("w")).await.epoch > known);
 }
 
 /// Epochs of a room grow with every claim of any of its tasks; attempts count the claims of one task.
@@ -258,7 +334,7 @@ pub async fn epochs_and_attempts_grow(rig: StreamLogRig) {
             epochs.push(StreamClock::new(task.epoch.0, 0));
             let owner = worker(&format!("{round} {attempt}"));
             if attempt < 3 {
-                rig.log.give_back(&owner, &task).await.expect("give back");
+                rig.log.give_back(&owner, &task, Duration::ZERO).await.expect("give back");
             } else {
                 let done = rig.log.complete(&owner, &task, appended[0], Duration::ZERO).await.expect("complete");
                 assert_eq!(done, Completed::Done { trimmed: 1, left: false });
@@ -296,20 +372,37 @@ pub async fn workers_share_no_task(rig: StreamLogRig) {
     assert_eq!((claimed.len(), rooms.len()), (ROOMS, ROOMS));
 }
 
-/// If time goes back far, neither a waiting nor a claimed task has to wait until it has caught up.
+/// If time goes back far, neither a waiting task, nor a claimed one, nor one that was given back for later has to wait until
+/// it has caught up.
 pub async fn time_that_goes_back_strands_no_task(rig: StreamLogRig) {
     append(rig.log(), &room(1), &["a"]).await;
     append(rig.log(), &room(2), &["a"]).await;
-    let claimed = rig.log.claim(&worker("dead"), 1, Duration::ZERO, rig.ticks(6)).await.expect("claim");
+    append(rig.log(), &room(3), &["a"]).await;
+    let mut claimed = rig.log.claim(&worker("dead"), 2, Duration::ZERO, rig.ticks(6)).await.expect("claim");
+    let put_off = claimed.pop().expect("two");
     assert_eq!(claimed.len(), 1);
+    rig.log.give_back(&worker("dead"), &put_off, rig.ticks(6)).await.expect("give back");
     if !rig.control.set_back(Duration::from_secs(86_400)).await {
         return;
     }
     rig.wait(20).await;
     let tasks = claim(&rig, &worker("w"), 6, 6).await;
-    assert_eq!(tasks.len(), 2, "both may be claimed");
-    let again = tasks.iter().find(|task| task.room == claimed[0].room).expect("both");
+    assert_eq!(tasks.len(), 3, "all may be claimed");
+    let again = tasks.iter().find(|task| task.room == claimed[0].room).expect("all");
     assert!(again.epoch > claimed[0].epoch);
+}
+
+/// If time goes back far, what is persisted is trimmed all the same: nothing stays until it has caught up.
+pub async fn time_that_goes_back_keeps_nothing_for_long(rig: StreamLogRig) {
+    append(rig.log(), &room(1), &["before"]).await;
+    if !rig.control.set_back(Duration::from_secs(86_400)).await {
+        return;
+    }
+    let last = append(rig.log(), &room(1), &["after"]).await[0];
+    rig.wait(10).await;
+    let task = rig.claim_one(&worker("w")).await;
+    let done = rig.log.complete(&worker("w"), &task, last, rig.ticks(3)).await.expect("complete");
+    assert_eq!(done, Completed::Done { trimmed: 2, left: false });
 }
 
 /// A claim that is dropped half way loses no task: each is claimed sooner or later, by lease if not at once.

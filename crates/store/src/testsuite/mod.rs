@@ -8,9 +8,12 @@
 //! Each macro makes one `#[tokio::test]` a case, with a rig of its own; so the crate that uses it needs tokio as `tokio`.
 //! A case states one sentence of the traits' documentation.
 
+pub mod docs_failures;
 pub mod docs_rows;
 pub mod docs_safety;
+pub mod log_admin;
 pub mod log_append;
+pub mod log_quarantine;
 pub mod log_read;
 pub mod log_tail;
 pub mod log_tasks;
@@ -21,7 +24,7 @@ use std::{any::Any, future::Future, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use yhub_core::{ManualTime, RoomId, StreamClock};
 
-use crate::{DocStore, StreamLog};
+use crate::{DocStore, FailureStore, StreamAdmin, StreamLog};
 
 /// A case that takes longer than this hangs.
 const CASE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -30,6 +33,8 @@ const CASE_TIMEOUT: Duration = Duration::from_secs(120);
 pub struct StreamLogRig {
     /// The engine, empty.
     pub log: Arc<dyn StreamLog>,
+    /// The same engine, as operators see it.
+    pub admin: Arc<dyn StreamAdmin>,
     /// What a case may do to it beside calling it.
     pub control: Arc<dyn LogControl>,
     /// What must live as long as the case: a directory, a server.
@@ -51,11 +56,37 @@ pub trait LogControl: Send + Sync {
         false
     }
 
+    /// Are tasks claimed oldest first among all rooms? A log in several parts does so within each part.
+    fn claims_in_order(&self) -> bool {
+        true
+    }
+
     /// Appends a filler. `None` if the engine makes none.
     async fn append_filler(&self, room: &RoomId, floor: StreamClock) -> Option<StreamClock> {
         let _ = (room, floor);
         None
     }
+
+    /// Damages the queue behind the engine's back. False if that damage cannot be, or not be done; the case then proves
+    /// less.
+    async fn damage_queue(&self, room: &RoomId, damage: QueueDamage) -> bool {
+        let _ = (room, damage);
+        false
+    }
+}
+
+/// What may have happened to a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QueueDamage {
+    /// The room, which is live, has lost the task that nobody has claimed.
+    LostTask,
+    /// The room, which is live, has got a second task, which nobody has claimed.
+    SecondTask,
+    /// The room, which is not live, has got a task, which nobody has claimed.
+    GhostTask,
+    /// Beside the tasks there is something that cannot be read as one. It says nothing of the room.
+    UnreadableTask,
 }
 
 /// The control of an engine that takes its time from a [`ManualTime`].
@@ -79,6 +110,8 @@ impl LogControl for ManualTime {
 pub struct DocStoreRig {
     /// The engine, empty.
     pub docs: Arc<dyn DocStore>,
+    /// The records of failures and quarantines beside its rows.
+    pub failures: Arc<dyn FailureStore>,
     /// What must live as long as the case.
     pub keep: Box<dyn Any + Send>,
 }
@@ -101,17 +134,31 @@ macro_rules! stream_log_conformance {
             now_goes_on;
             log_read: brings_what_is_after, pages_cover_everything, stops_at_the_entries, stops_at_the_bytes,
             brings_at_least_one, an_unknown_room_is_empty, says_what_was_trimmed,
-            nothing_goes_missing_unsaid_while_trimmed;
+            nothing_goes_missing_unsaid_while_trimmed, holds_what_is_there_or_was_trimmed;
             log_tasks: one_task_a_live_room, debounce_is_waited_for, no_debounce_claims_at_once,
             oldest_first_and_no_more_than_asked, a_lease_lapses, renewing_prolongs, renewing_needs_owner_and_epoch,
             appending_to_a_claimed_room_enqueues_nothing, completing_trims_and_ends, completing_trims_only_upto,
             completing_keeps_the_young, completing_needs_owner_and_epoch, completing_twice_does_it_once,
-            giving_back_frees_at_once, giving_back_needs_owner_and_epoch, epochs_and_attempts_grow,
-            workers_share_no_task, time_that_goes_back_strands_no_task, a_cancelled_claim_loses_no_task;
+            giving_back_frees_at_once, giving_back_needs_owner_and_epoch, giving_back_for_later_waits,
+            giving_back_for_later_needs_owner_and_epoch, what_waited_is_like_any_other, raised_epochs_are_exceeded,
+            epochs_and_attempts_grow, workers_share_no_task, time_that_goes_back_strands_no_task, time_that_goes_back_keeps_nothing_for_long,
+            a_cancelled_claim_loses_no_task;
             log_tail: brings_the_old_then_the_new, follows_from_the_clock_asked_for, unfollowed_means_silent,
-            following_again_starts_over, following_after_unfollowing_starts_over, trimmed_entries_are_a_gap, following_from_the_trimmed_clock_is_no_gap,
-            nothing_lost_or_twice_under_load, nothing_lost_or_twice_while_refollowing, an_undrained_tail_loses_nothing,
+            following_again_starts_over, following_after_unfollowing_starts_over, trimmed_entries_are_a_gap,
+            following_from_the_trimmed_clock_is_no_gap, nothing_lost_or_twice_under_load,
+            nothing_lost_or_twice_while_refollowing, an_undrained_tail_loses_nothing,
             many_rooms_in_one_tail, what_arrives_can_be_read, a_dropped_tail_disturbs_nobody, fillers_arrive;
+            log_quarantine: leaves_a_filler_and_one_task, a_claimed_task_stays_the_only_one, what_is_set_aside_can_be_read,
+            later_entries_stand_above, following_from_before_is_a_gap, a_follower_that_is_up_to_date_is_told_of_a_gap,
+            releasing_restores_and_forgets, what_is_released_arrives, releasing_enqueues_once, releasing_the_unknown_is_none,
+            a_room_without_entries_is_left_alone, a_second_time_under_one_name_does_nothing, streams_set_aside_do_not_mix,
+            listings_show_what_is_set_aside, odd_room_names_are_kept_apart, nothing_is_lost_or_doubled_under_load,
+            a_cancelled_one_is_whole_or_absent;
+            log_admin: live_rooms_are_listed, tasks_are_listed_as_they_stand, a_listing_misses_nothing_that_stays,
+            a_pause_takes_tasks_off, a_pause_outlasts_everything, hastening_ends_the_waiting, hastening_needs_a_live_room,
+            clearing_empties_and_goes_on, a_cleared_room_has_one_task, clearing_is_a_gap_for_those_behind,
+            reconciling_leaves_alone_what_is_right, reconciling_puts_the_queue_right, reconciling_beside_writers_enqueues_once,
+            odd_room_names_are_kept_apart;
         );
     };
 }
@@ -131,6 +178,12 @@ macro_rules! doc_store_conformance {
             a_tombstone_without_rows_is_seen, a_later_claim_supersedes, the_fence_is_of_one_room,
             readers_see_one_moment, a_cancelled_store_is_whole_or_absent, a_deletion_wins_every_race,
             concurrent_claims_end_in_order;
+            docs_failures: failures_alike_are_counted, another_signature_starts_over, a_repeated_report_counts_once,
+            rooms_that_fail_alike_are_counted, a_compacted_room_is_forgotten, concurrent_failures_are_all_counted,
+            failures_come_in_pages, texts_for_operators_are_kept_or_cut, numbers_at_their_ends_are_kept,
+            a_quarantine_is_named_when_its_room_is_read, a_recorded_quarantine_stays_as_it_is, a_quarantine_ends_once,
+            quarantines_come_oldest_first, quarantines_come_in_pages, odd_rooms_fail_apart,
+            names_that_cannot_be_kept_are_refused_as_names;
         );
     };
 }

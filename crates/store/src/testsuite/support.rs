@@ -1,13 +1,16 @@
 //! What the cases share: short ways to call the traits.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use yhub_core::{RoomId, StreamClock};
 
 use super::StreamLogRig;
-use crate::{Append, Completed, LogEntry, ReadLimit, StreamLog, Tail, TailEvent, Task, WorkerId};
+use crate::{Append, Completed, LiveRoom, LogEntry, QuarantineId, ReadLimit, StreamLog, Tail, TailEvent, Task, WorkerId};
 
 /// Reads that stop at nothing.
 pub(super) const NO_LIMIT: ReadLimit = ReadLimit { entries: 1_000_000, size_bytes: usize::MAX };
@@ -82,6 +85,71 @@ pub(super) fn texts(entries: &[LogEntry]) -> Vec<String> {
     entries.iter().map(text).collect()
 }
 
+/// Name number `n` of a stream that is set aside.
+pub(super) fn qid(n: usize) -> QuarantineId {
+    QuarantineId(format!("00000000-0000-4000-8000-{n:012}"))
+}
+
+/// All entries of a stream that was set aside.
+pub(super) async fn set_aside(rig: &StreamLogRig, room: &RoomId, id: &QuarantineId) -> Vec<LogEntry> {
+    let page = rig.log.read_quarantined(room, id, StreamClock::ZERO, NO_LIMIT).await.expect("read");
+    assert!(!page.more, "more, without a limit");
+    page.entries
+}
+
+/// A listing has this many parts at most: one that goes on for ever fails the case.
+const MOST_PARTS: usize = 10_000;
+
+/// All live rooms. What is listed again counts once, as it was listed last.
+pub(super) async fn all_live(rig: &StreamLogRig) -> BTreeMap<RoomId, LiveRoom> {
+    let (mut all, mut cursor) = (BTreeMap::new(), None::<String>);
+    for _ in 0..MOST_PARTS {
+        let page = rig.admin.live_rooms(cursor.as_deref(), 3).await.expect("list");
+        all.extend(page.items.into_iter().map(|live| (live.room.clone(), live)));
+        let Some(next) = page.next else { return all };
+        cursor = Some(next);
+    }
+    panic!("a listing that does not end");
+}
+
+/// All streams that are set aside, of one room or of all, in order, each once: room, name, number of entries.
+pub(super) async fn all_quarantined(rig: &StreamLogRig, room: Option<&RoomId>) -> Vec<(RoomId, QuarantineId, u64)> {
+    let (mut all, mut cursor) = (BTreeSet::new(), None::<String>);
+    for _ in 0..MOST_PARTS {
+        let page = rig.admin.quarantined(room, cursor.as_deref(), 2).await.expect("list");
+        all.extend(page.items.into_iter().map(|stream| (stream.room, stream.id, stream.entries)));
+        let Some(next) = page.next else { return all.into_iter().collect() };
+        cursor = Some(next);
+    }
+    panic!("a listing that does not end");
+}
+
+/// Puts the whole queue right: which rooms got a task, in order, and how many tasks were taken off.
+pub(super) async fn reconcile_all(rig: &StreamLogRig) -> (Vec<RoomId>, u64) {
+    let (mut enqueued, mut dropped, mut cursor) = (Vec::new(), 0, None::<String>);
+    for _ in 0..MOST_PARTS {
+        let part = rig.admin.reconcile(cursor.as_deref(), 3).await.expect("reconcile");
+        enqueued.extend(part.enqueued);
+        dropped += part.dropped;
+        let Some(next) = part.next else {
+            enqueued.sort();
+            return (enqueued, dropped);
+        };
+        cursor = Some(next);
+    }
+    panic!("a reconciliation that does not end");
+}
+
+pub(super) async fn claim(rig: &StreamLogRig, worker: &WorkerId, debounce: u32, lease: u32) -> Vec<Task> {
+    rig.log.claim(worker, 100, rig.ticks(debounce), rig.ticks(lease)).await.expect("claim")
+}
+
+pub(super) async fn renew(rig: &StreamLogRig, worker: &WorkerId, task: &Task) -> bool {
+    let renewed = rig.log.renew(worker, std::slice::from_ref(task)).await.expect("renew");
+    assert!(renewed.is_empty() || renewed == [task.id.clone()], "renewed {renewed:?}");
+    !renewed.is_empty()
+}
+
 pub(super) fn worker(name: &str) -> WorkerId {
     WorkerId(name.to_owned())
 }
@@ -117,7 +185,7 @@ impl StreamLogRig {
         let tasks = self.claim_all(&worker).await;
         let task = tasks.iter().find(|task| task.room == *room).expect("the room is live");
         for other in tasks.iter().filter(|task| task.room != *room) {
-            self.log.give_back(&worker, other).await.expect("give back");
+            self.log.give_back(&worker, other, Duration::ZERO).await.expect("give back");
         }
         // So that all are old, whatever the engine takes for a moment.
         self.wait(2).await;
@@ -140,6 +208,7 @@ pub(super) async fn take(tail: &mut Tail, room: &RoomId, count: usize, other: &m
             TailEvent::Entries { room: of, entries } if of == *room => taken.extend(entries.iter().cloned()),
             TailEvent::Entries { room: of, entries } => other.extend(entries.iter().map(|entry| (of.clone(), entry.clone()))),
             TailEvent::Gap { room } => panic!("a gap in {room}"),
+            TailEvent::Suspect { room } => panic!("{room} is suspect"),
         }
     }
     assert_eq!(taken.len(), count, "more than there should be: {taken:?}");

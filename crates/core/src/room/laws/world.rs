@@ -59,7 +59,7 @@ pub(super) struct Accepted {
 struct Append {
     messages: Vec<Bytes>,
     floor: StreamClock,
-    accepted: Option<StreamClock>,
+    accepted: Option<Vec<StreamClock>>,
 }
 
 /// See the head of this file.
@@ -267,17 +267,16 @@ impl World {
     pub(super) fn append_accepted(&mut self) {
         let Some(mut append) = self.append.take() else { return };
         if append.accepted.is_none() {
-            for message in &append.messages {
-                append.accepted = Some(self.accept(Some(message), append.floor, message.as_ptr() as usize));
-            }
+            let accept = |message: &Bytes| self.accept(Some(message), append.floor, message.as_ptr() as usize);
+            append.accepted = Some(append.messages.iter().map(accept).collect());
         }
         self.append = Some(append);
     }
 
     pub(super) fn append_reported(&mut self) {
         self.append_accepted();
-        let Some(Append { accepted: Some(last), .. }) = self.append.take() else { return };
-        let effects = self.core.on_appended(last);
+        let Some(Append { accepted: Some(clocks), .. }) = self.append.take() else { return };
+        let effects = self.core.on_appended(&clocks);
         self.carry_out(effects);
     }
 
@@ -320,8 +319,13 @@ impl World {
         let base = merged(lines.iter().filter_map(|line| line.update.clone()));
         let awareness = lines.iter().filter_map(|line| Some((line.clock.ms, line.presence.clone()?))).collect();
         let clock = lines.last().map_or(StreamClock::ZERO, |line| line.clock);
+        let changed = lines.iter().rfind(|line| line.update.is_some()).map_or(StreamClock::ZERO, |line| line.clock);
         self.reached[variant as usize] = clock;
-        let effects = self.core.on_loaded(variant, Loaded { ids: ids_of(&base), base, clock, awareness }, self.now_ms);
+        let effects = self.core.on_loaded(
+            variant,
+            Loaded { ids: ids_of(&base), base, clock, changed, recent: Vec::new(), awareness },
+            self.now_ms,
+        );
         self.counts.reloads += effects.iter().filter(|effect| matches!(effect, Effect::Load(_))).count();
         self.carry_out(effects);
     }
@@ -371,9 +375,10 @@ impl World {
 
     /// Law: what is reported is that something left; a report of the same size would be answered by asking again.
     pub(super) fn evict(&mut self) {
-        let before = self.core.snapshots.size_bytes();
+        let size_bytes = |core: &RoomCore| core.snapshots.size_bytes() + core.recent.size_bytes();
+        let before = size_bytes(&self.core);
         let effects = self.core.on_evict();
-        assert!(effects.is_empty() || self.core.snapshots.size_bytes() < before, "nothing left, and it is reported");
+        assert!(effects.is_empty() || size_bytes(&self.core) < before, "nothing left, and it is reported");
         self.carry_out(effects);
     }
 
@@ -467,12 +472,13 @@ impl World {
                 }
                 Effect::FlushAwareness { .. } => assert!(!std::mem::replace(&mut self.flush, true), "armed twice"),
                 Effect::SnapshotSize(_) | Effect::BadLine { .. } => {}
+                lossy => panic!("this log loses nothing: {lossy:?}"),
             }
         }
     }
 }
 
-fn merged(updates: impl Iterator<Item = Bytes>) -> Bytes {
+pub(super) fn merged(updates: impl Iterator<Item = Bytes>) -> Bytes {
     let updates: Vec<Bytes> = updates.collect();
     match &updates[..] {
         [one] => one.clone(),

@@ -3,6 +3,9 @@
 //! Lives from the first join until it was empty for a while. A panic in a handler closes its sessions with 1011 and takes
 //! nothing else along; the next join starts a fresh room.
 
+mod drain;
+mod recovery;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -11,6 +14,7 @@ use std::{
 
 use actix::prelude::*;
 use bytes::Bytes;
+use tokio::time::Instant;
 use yhub_core::{
     Close, Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, RoomId, ServerMessage, SessionId, StreamClock,
     StreamLine, Submission, Variant,
@@ -23,8 +27,10 @@ use crate::{
     node::Node,
     outbox::{Outbox, PushError},
     registry::{Registry, RoomStopped, SnapshotSize},
-    stream_reader::{Follow, StreamReader, Unfollow},
+    stream_reader::{StreamReader, Unfollow},
 };
+pub(crate) use drain::Drain;
+pub(crate) use recovery::Suspect;
 
 /// A fold over fewer bytes is done in place: handing it to the pool costs more.
 const FOLD_INLINE_BYTES: usize = 16 << 10;
@@ -76,7 +82,12 @@ pub enum Act {
 /// New lines of the stream, in order. From the stream reader.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Entries(pub Arc<[StreamLine]>);
+pub struct Entries {
+    /// At least one.
+    pub lines: Arc<[StreamLine]>,
+    /// The number of the [`Follow`] that they belong to: of an earlier one nothing is taken any more.
+    pub following: u64,
+}
 
 /// Lines of the stream that were to come are gone. From the stream reader.
 #[derive(Message)]
@@ -93,11 +104,6 @@ pub struct ReaderIs(pub Addr<StreamReader>);
 #[rtype(result = "()")]
 pub struct Evict;
 
-/// Close all sessions, finish what is under way, stop. From the registry.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Retire(pub Close);
-
 /// The actor.
 pub struct Room {
     id: RoomId,
@@ -107,8 +113,14 @@ pub struct Room {
     node: Arc<Node>,
     registry: Addr<Registry>,
     reader: Addr<StreamReader>,
+    /// How often the stream was followed.
+    following: u64,
+    /// When what this room knows of the stream was begun to be read.
+    read_since: Option<Instant>,
     /// Set when it ends: what who still comes is told.
     retiring: Option<Close>,
+    /// Who is still to be closed, and when; last first.
+    drain: Vec<(Instant, SessionId)>,
     idle_timer: Option<SpawnHandle>,
     /// Runs while somebody's presence may have to die.
     tick: Option<SpawnHandle>,
@@ -124,7 +136,21 @@ impl Room {
     ) -> Self {
         let core = RoomCore::new(node.room_limits.clone());
         let outboxes = HashMap::new();
-        Self { id, generation, core, outboxes, node, registry, reader, retiring: None, idle_timer: None, tick: None }
+        Self {
+            id,
+            generation,
+            core,
+            outboxes,
+            node,
+            registry,
+            reader,
+            following: 0,
+            read_since: None,
+            retiring: None,
+            drain: Vec::new(),
+            idle_timer: None,
+            tick: None,
+        }
     }
 
     /// Does what the core wants, in its order; the only place with I/O.
@@ -134,7 +160,7 @@ impl Room {
             match effect {
                 Effect::Load(variant) => self.load(variant, ctx),
                 Effect::Follow(after) => {
-                    self.reader.do_send(Follow { room: self.id.clone(), after, to: ctx.address(), generation: self.generation });
+                    self.follow(after, ctx);
                 }
                 Effect::Append { messages, floor } => self.append(messages, floor, ctx),
                 Effect::RetryAppend { after } => {
@@ -162,6 +188,16 @@ impl Room {
                 Effect::SnapshotSize(size_bytes) => {
                     self.registry.do_send(SnapshotSize { room: self.id.clone(), generation: self.generation, size_bytes });
                 }
+                Effect::Verify { changes, upto } => self.verify(changes, upto, ctx),
+                Effect::Salvage(job) => self.salvage(job, ctx),
+                Effect::RetryRecovery { after } => {
+                    ctx.run_later(after, |room, ctx| {
+                        let effects = room.core.on_retry_recovery(room.node.time.now_ms());
+                        room.carry_out(effects, ctx);
+                    });
+                }
+                Effect::Recovered { remembered, cut_ids, asked } => self.report_loss(remembered, cut_ids, asked),
+                Effect::NotRecovered => self.report_not_recovered(),
                 Effect::BadLine { clock, what } => {
                     log::warn!(room:% = self.id; "stream of {}, entry {clock}: {what}; the room goes on without it", self.id);
                 }
@@ -177,7 +213,8 @@ impl Room {
         self.rest_if_empty(ctx);
     }
 
-    fn load(&self, variant: Variant, ctx: &mut Context<Self>) {
+    fn load(&mut self, variant: Variant, ctx: &mut Context<Self>) {
+        self.read_since.get_or_insert_with(Instant::now);
         let (node, id) = (self.node.clone(), self.id.clone());
         let load = async move {
             match tokio::time::timeout(node.load_timeout, node.documents.load(&id, variant)).await {
@@ -208,7 +245,7 @@ impl Room {
                     log::warn!(room:% = room.id; "appending to the stream of {} took longer than {APPEND_TIMEOUT:?}", room.id);
                     room.core.on_append_failed()
                 }
-                Ok(Ok(clocks)) => room.core.on_appended(clocks.last().copied().unwrap_or(StreamClock::ZERO)),
+                Ok(Ok(clocks)) => room.core.on_appended(&clocks),
                 Ok(Err(error)) => {
                     let error = chain(&error);
                     log::warn!(room:% = room.id; "appending to the stream of {} failed: {error}", room.id);
@@ -396,7 +433,11 @@ impl Handler<FromClient> for Room {
 impl Handler<Entries> for Room {
     type Result = ();
 
-    fn handle(&mut self, Entries(lines): Entries, ctx: &mut Self::Context) {
+    fn handle(&mut self, Entries { lines, following }: Entries, ctx: &mut Self::Context) {
+        if following != self.following {
+            // On its way when the stream was followed anew: it comes again, or is gone.
+            return;
+        }
         fail::fail_point!("room::entries", self.id.docid() == "poison", |_| ());
         let effects = self.core.on_entries(&lines, self.node.time.now_ms());
         self.carry_out(effects, ctx);
@@ -419,6 +460,9 @@ impl Handler<ReaderIs> for Room {
         self.reader = reader;
         if let Some(after) = self.core.position() {
             self.carry_out(vec![Effect::Follow(after)], ctx);
+            // The tail is new, and knows nothing of what went before.
+            let effects = self.core.on_suspect();
+            self.carry_out(effects, ctx);
         }
     }
 }
@@ -429,14 +473,6 @@ impl Handler<Evict> for Room {
     fn handle(&mut self, _: Evict, ctx: &mut Self::Context) {
         let effects = self.core.on_evict();
         self.carry_out(effects, ctx);
-    }
-}
-
-impl Handler<Retire> for Room {
-    type Result = ();
-
-    fn handle(&mut self, Retire(close): Retire, ctx: &mut Self::Context) {
-        self.retire(close, ctx);
     }
 }
 

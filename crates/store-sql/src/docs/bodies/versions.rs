@@ -1,33 +1,27 @@
-//! The statements on version rows and tombstones, for every database that diesel-async speaks to.
-//!
-//! Written against [`Conn`]; nothing in a body is SQLite's own, so that another database needs another alias, not other
-//! bodies. All run inside a transaction that the caller opens.
+//! The statements on version rows, tombstones and fences. All run inside a transaction that the caller opens.
 
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, SqliteConnection,
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, QueryResult,
     dsl::{self, case_when, exists, not},
     insert_into,
     sql_types::{BigInt, Bool, Nullable, Text},
     upsert::excluded,
 };
-use diesel_async::{RunQueryDsl, sync_connection_wrapper::SyncConnectionWrapper};
+use diesel_async::RunQueryDsl;
 use yhub_core::RoomId;
 use yhub_store::{Asset4, AssetSelection, Tombstone};
 
-use crate::schema::documents::{yhub_room_epochs_v1 as epochs, yhub_ydoc_tombstones_v1 as tombstones, yhub_ydoc_v1 as versions};
-
-/// The connection that the bodies are written for.
-pub(crate) type Conn = SyncConnectionWrapper<SqliteConnection>;
+use super::Conn;
+use crate::{
+    docs::records::{StoredVersion, kept},
+    schema::documents::{yhub_room_epochs_v1 as epochs, yhub_ydoc_tombstones_v1 as tombstones, yhub_ydoc_v1 as versions},
+};
 
 /// So many keys go into one statement.
 const KEYS_AT_ONCE: usize = 500;
 
-/// A version row as it is stored: `t`, `created`, the selected assets, which columns may hold references.
-pub(crate) type StoredVersion = (String, Option<i64>, StoredAssets, (bool, bool, bool, bool));
-type StoredAssets = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);
-
 /// The rows of `room`, in no order, with the assets in `wanted`; the others are not even read from the disk.
-pub(crate) async fn versions(conn: &mut Conn, room: &RoomId, wanted: AssetSelection) -> QueryResult<Vec<StoredVersion>> {
+pub(super) async fn versions(conn: &mut Conn, room: &RoomId, wanted: AssetSelection) -> QueryResult<Vec<StoredVersion>> {
     use diesel::expression::AsExpression;
     let [gcdoc, nongcdoc, contentmap, contentids] = wanted.0.map(AsExpression::<Bool>::as_expression);
     versions::table
@@ -55,7 +49,7 @@ pub(crate) async fn versions(conn: &mut Conn, room: &RoomId, wanted: AssetSelect
 }
 
 /// The tombstone of `room`.
-pub(crate) async fn tombstone(conn: &mut Conn, room: &RoomId) -> QueryResult<Option<Tombstone>> {
+pub(super) async fn tombstone(conn: &mut Conn, room: &RoomId) -> QueryResult<Option<Tombstone>> {
     let found: Option<(i64, bool, Option<i64>, Option<String>)> = tombstones::table
         .find((room.org(), room.docid(), room.branch()))
         .select((tombstones::deleted_at, tombstones::hard, tombstones::purged_at, tombstones::by))
@@ -66,21 +60,21 @@ pub(crate) async fn tombstone(conn: &mut Conn, room: &RoomId) -> QueryResult<Opt
 }
 
 /// A version row to insert.
-pub(crate) struct NewVersion<'a> {
-    pub(crate) room: &'a RoomId,
-    pub(crate) t: &'a str,
-    pub(crate) created_ms: i64,
-    pub(crate) assets: Asset4<&'a [u8]>,
-    pub(crate) is_reference: Asset4<bool>,
+pub(super) struct NewVersion<'a> {
+    pub(super) room: &'a RoomId,
+    pub(super) t: &'a str,
+    pub(super) created_ms: i64,
+    pub(super) assets: Asset4<&'a [u8]>,
+    pub(super) is_reference: Asset4<bool>,
 }
 
 /// Inserts a row, unless the room is deleted for good or a row with this key is there. Was it inserted?
-pub(crate) async fn insert_version(conn: &mut Conn, new: NewVersion<'_>) -> QueryResult<bool> {
+pub(super) async fn insert_version(conn: &mut Conn, new: NewVersion<'_>) -> QueryResult<bool> {
     use diesel::IntoSql;
     let NewVersion { room, t, created_ms, assets, is_reference } = new;
     let [gcdoc, nongcdoc, contentmap, contentids] = assets.map(|asset| asset.into_sql::<Nullable<diesel::sql_types::Binary>>());
     let [gcdoc_ref, nongcdoc_ref, contentmap_ref, contentids_ref] = is_reference.map(|is| is.into_sql::<Bool>());
-    // The barrier is part of this statement: no deletion can come between the look and the insert.
+    // The barrier is part of this statement. That no deletion comes between its look and the commit is for the fence's lock.
     let deleted_for_good = tombstones::table
         .filter(tombstones::org.eq(room.org()))
         .filter(tombstones::docid.eq(room.docid()))
@@ -112,7 +106,7 @@ pub(crate) async fn insert_version(conn: &mut Conn, new: NewVersion<'_>) -> Quer
 }
 
 /// Deletes the rows with these keys.
-pub(crate) async fn delete_versions(conn: &mut Conn, room: &RoomId, keys: &[&str]) -> QueryResult<()> {
+pub(super) async fn delete_versions(conn: &mut Conn, room: &RoomId, keys: &[&str]) -> QueryResult<()> {
     for keys in keys.chunks(KEYS_AT_ONCE) {
         let rows = versions::table
             .filter(versions::org.eq(room.org()))
@@ -124,9 +118,9 @@ pub(crate) async fn delete_versions(conn: &mut Conn, room: &RoomId, keys: &[&str
     Ok(())
 }
 
-/// Raises the fence of `room` to `epoch`; false if it stands higher already. Two transactions that raise the same fence
-/// go one after the other.
-pub(crate) async fn raise_fence(conn: &mut Conn, room: &RoomId, epoch: i64) -> QueryResult<bool> {
+/// Raises the fence of `room` to `epoch`; false if it stands higher already. From here to the end of the transaction nobody
+/// else gets past this statement for this room: also a fence that stands higher is locked.
+pub(super) async fn raise_fence(conn: &mut Conn, room: &RoomId, epoch: i64) -> QueryResult<bool> {
     use diesel::query_dsl::methods::FilterDsl;
     let raised = insert_into(epochs::table)
         .values((
@@ -144,8 +138,13 @@ pub(crate) async fn raise_fence(conn: &mut Conn, room: &RoomId, epoch: i64) -> Q
     Ok(raised > 0)
 }
 
+/// The epoch at which the fence of `room` stands, if it has one.
+pub(super) async fn fence(conn: &mut Conn, room: &RoomId) -> QueryResult<Option<i64>> {
+    epochs::table.find((room.org(), room.docid(), room.branch())).select(epochs::epoch).first(conn).await.optional()
+}
+
 /// Records a deletion over what is recorded: time and author of the first stay, hard stays hard, purged stays purged.
-pub(crate) async fn put_tombstone(conn: &mut Conn, room: &RoomId, tombstone: &Tombstone) -> QueryResult<()> {
+pub(super) async fn put_tombstone(conn: &mut Conn, room: &RoomId, tombstone: &Tombstone) -> QueryResult<()> {
     insert_into(tombstones::table)
         .values((
             tombstones::org.eq(room.org()),
@@ -154,7 +153,7 @@ pub(crate) async fn put_tombstone(conn: &mut Conn, room: &RoomId, tombstone: &To
             tombstones::deleted_at.eq(tombstone.deleted_at_ms),
             tombstones::hard.eq(tombstone.hard),
             tombstones::purged_at.eq(tombstone.purged_at_ms),
-            tombstones::by.eq(tombstone.by.as_deref()),
+            tombstones::by.eq(tombstone.by.as_deref().map(|by| kept(by, usize::MAX))),
         ))
         .on_conflict((tombstones::org, tombstones::docid, tombstones::branch))
         .do_update()
@@ -169,7 +168,15 @@ pub(crate) async fn put_tombstone(conn: &mut Conn, room: &RoomId, tombstone: &To
 }
 
 /// Answers iff there is somebody to answer.
-pub(crate) async fn check(conn: &mut Conn) -> QueryResult<()> {
+pub(super) async fn check(conn: &mut Conn) -> QueryResult<()> {
     dsl::select(exists(versions::table.select(versions::t))).get_result::<bool>(conn).await?;
+    Ok(())
+}
+
+/// Names every column, reads no row.
+pub(super) async fn look_at_columns(conn: &mut Conn) -> QueryResult<()> {
+    versions::table.limit(0).execute(conn).await?;
+    tombstones::table.limit(0).execute(conn).await?;
+    epochs::table.limit(0).execute(conn).await?;
     Ok(())
 }

@@ -1,0 +1,172 @@
+//! A document store in memory, with records of failures, that does what a test says: it fails or hangs.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use yhub_core::RoomId;
+use yhub_store::{
+    AssetSelection, BoxError, DocStore, DocStoreError, FailureReport, FailureStore, FailureTally, Page, QuarantineId,
+    QuarantineRecord, RoomFailure, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, Tombstone, VersionRow,
+};
+
+use super::stores::lock;
+
+/// A document store.
+#[derive(Default)]
+pub(crate) struct MemoryDocs {
+    rows: Mutex<HashMap<RoomId, Vec<VersionRow>>>,
+    /// Stores begin and never end; how many were cut off.
+    hanging: Mutex<Option<usize>>,
+    fail_reads: Mutex<bool>,
+    fail_records: Mutex<bool>,
+    records: Mutex<Records>,
+}
+
+#[derive(Default)]
+struct Records {
+    failures: HashMap<RoomId, (FailureReport, u64)>,
+    quarantines: Vec<QuarantineRecord>,
+    epochs: HashMap<RoomId, TaskEpoch>,
+    calls: HashMap<&'static str, usize>,
+}
+
+struct CutOff<'a>(&'a MemoryDocs);
+
+impl Drop for CutOff<'_> {
+    fn drop(&mut self) {
+        if let Some(count) = &mut *lock(&self.0.hanging) {
+            *count += 1;
+        }
+    }
+}
+
+impl MemoryDocs {
+    /// From now on stores begin and never end.
+    pub(crate) fn hang(&self) {
+        *lock(&self.hanging) = Some(0);
+    }
+
+    /// How many hanging stores were cut off.
+    pub(crate) fn cut_off(&self) -> usize {
+        lock(&self.hanging).unwrap_or(0)
+    }
+
+    /// Do reads fail?
+    pub(crate) fn fail_reads(&self, fail: bool) {
+        *lock(&self.fail_reads) = fail;
+    }
+
+    /// Can failures not be recorded?
+    pub(crate) fn fail_records(&self, fail: bool) {
+        *lock(&self.fail_records) = fail;
+    }
+
+    /// How often a method of the failure store was called.
+    pub(crate) fn record_calls(&self, method: &'static str) -> usize {
+        lock(&self.records).calls.get(method).copied().unwrap_or(0)
+    }
+
+    /// The rooms that fail now, and how often they did in a row.
+    pub(crate) fn failing(&self) -> Vec<(FailureReport, u64)> {
+        lock(&self.records).failures.values().cloned().collect()
+    }
+
+    fn record(&self, method: &'static str) -> Result<MutexGuard<'_, Records>, DocStoreError> {
+        let mut records = lock(&self.records);
+        *records.calls.entry(method).or_default() += 1;
+        if *lock(&self.fail_records) { Err(gone()) } else { Ok(records) }
+    }
+
+    pub(crate) fn row_count(&self, room: &RoomId) -> usize {
+        lock(&self.rows).get(room).map_or(0, Vec::len)
+    }
+}
+
+fn gone() -> DocStoreError {
+    DocStoreError::Unavailable { at: "memory".into(), source: BoxError::from("on purpose") }
+}
+
+#[async_trait]
+impl FailureStore for MemoryDocs {
+    async fn record_failure(&self, report: &FailureReport, since_ms: u64) -> Result<FailureTally, DocStoreError> {
+        let mut records = self.record("record failure")?;
+        let before = records.failures.get(&report.room).filter(|(before, _)| before.signature == report.signature);
+        let in_a_row = before.map_or(0, |(_, count)| *count) + 1;
+        records.failures.insert(report.room.clone(), (report.clone(), in_a_row));
+        let is_alike = |(other, _): &&(FailureReport, u64)| other.signature == report.signature && other.at_ms >= since_ms;
+        let rooms_alike = records.failures.values().filter(is_alike).count() as u64;
+        Ok(FailureTally { in_a_row, rooms_alike })
+    }
+
+    async fn forget_failures(&self, room: &RoomId) -> Result<(), DocStoreError> {
+        self.record("forget failures")?.failures.remove(room);
+        Ok(())
+    }
+
+    async fn failures(&self, _: Page<'_>) -> Result<Vec<RoomFailure>, DocStoreError> {
+        let all = self.record("failures")?.failures.values().cloned().collect::<Vec<_>>();
+        Ok(all.into_iter().map(|(report, in_a_row)| RoomFailure { first_ms: report.at_ms, report, in_a_row }).collect())
+    }
+
+    async fn put_quarantine(&self, record: &QuarantineRecord) -> Result<(), DocStoreError> {
+        let mut records = self.record("put quarantine")?;
+        if !records.quarantines.iter().any(|other| (&other.room, &other.id) == (&record.room, &record.id)) {
+            records.quarantines.push(record.clone());
+        }
+        Ok(())
+    }
+
+    async fn end_quarantine(&self, room: &RoomId, id: &QuarantineId) -> Result<bool, DocStoreError> {
+        let mut records = self.record("end quarantine")?;
+        let before = records.quarantines.len();
+        records.quarantines.retain(|record| (&record.room, &record.id) != (room, id));
+        Ok(records.quarantines.len() < before)
+    }
+
+    async fn quarantines(&self, _: Page<'_>) -> Result<Vec<QuarantineRecord>, DocStoreError> {
+        Ok(self.record("quarantines")?.quarantines.clone())
+    }
+}
+
+#[async_trait]
+impl DocStore for MemoryDocs {
+    async fn read(&self, room: &RoomId, _: AssetSelection) -> Result<StoredRoom, DocStoreError> {
+        if *lock(&self.fail_reads) {
+            return Err(gone());
+        }
+        let records = lock(&self.records);
+        let named = records.quarantines.iter().filter(|record| record.room == *room).map(|record| record.id.clone());
+        let quarantined = named.collect();
+        Ok(StoredRoom { rows: lock(&self.rows).get(room).cloned().unwrap_or_default(), tombstone: None, quarantined })
+    }
+
+    async fn store(&self, version: StoreVersion) -> Result<StoreOutcome, DocStoreError> {
+        if lock(&self.hanging).is_some() {
+            let _cut_off = CutOff(self);
+            std::future::pending::<()>().await;
+        }
+        let mut records = lock(&self.records);
+        let seen = records.epochs.entry(version.room.clone()).or_insert(version.epoch);
+        if *seen > version.epoch {
+            return Ok(StoreOutcome::Superseded { by: *seen });
+        }
+        *seen = version.epoch;
+        let mut rooms = lock(&self.rows);
+        let rows = rooms.entry(version.room).or_default();
+        rows.retain(|row| !version.replaces.contains(&row.t));
+        let (t, created_ms) = (version.clock.to_string(), version.clock.ms as i64);
+        rows.push(VersionRow { t, created_ms, assets: version.assets.map(Some), is_reference: version.is_reference });
+        Ok(StoreOutcome::Stored)
+    }
+
+    async fn put_tombstone(&self, _: &RoomId, _: Tombstone) -> Result<(), DocStoreError> {
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<(), DocStoreError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,175 @@
+//! The traits' methods, for every database that diesel-async speaks to.
+//!
+//! Written against `Conn` and `Engine` of the module above, which takes this one in by its path: it is compiled once for
+//! each database. Nothing in a body is one database's own.
+
+mod failures;
+mod versions;
+
+use async_trait::async_trait;
+use yhub_core::RoomId;
+use yhub_store::{
+    AssetSelection, DocStore, DocStoreError, FailureReport, FailureStore, FailureTally, Page, QuarantineId, QuarantineRecord,
+    RoomFailure, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, Tombstone,
+};
+
+use self::versions::NewVersion;
+use super::{Conn, Engine};
+use crate::docs::{
+    Access, Stop,
+    records::{number, quarantine_records, room_failure, version_rows},
+};
+
+#[async_trait]
+impl DocStore for Engine {
+    async fn read(&self, room: &RoomId, assets: AssetSelection) -> Result<StoredRoom, DocStoreError> {
+        let of = room.clone();
+        // One transaction, which is one moment: a row and the tombstone that erased it never meet.
+        let found = self.within(Some(room), Access::Read, move |tx| {
+            Box::pin(async move {
+                Ok((
+                    versions::versions(tx, &of, assets).await?,
+                    versions::tombstone(tx, &of).await?,
+                    failures::quarantines_of(tx, &of).await?,
+                ))
+            })
+        });
+        let (rows, tombstone, quarantined) = found.await?;
+        let quarantined = quarantine_records(quarantined)?.into_iter().map(|record| record.id).collect();
+        Ok(StoredRoom { rows: version_rows(room, rows)?, tombstone, quarantined })
+    }
+
+    async fn store(&self, version: StoreVersion) -> Result<StoreOutcome, DocStoreError> {
+        let room = version.room.clone();
+        self.within(Some(&room), Access::Write, move |tx| Box::pin(async move { store(tx, &version).await })).await
+    }
+
+    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<(), DocStoreError> {
+        let of = room.clone();
+        self.within(Some(room), Access::Write, move |tx| {
+            Box::pin(async move {
+                // The lock that `store` holds while it inserts: see there. Epoch 0 raises no fence.
+                versions::raise_fence(tx, &of, 0).await?;
+                Ok(versions::put_tombstone(tx, &of, &tombstone).await?)
+            })
+        })
+        .await
+    }
+
+    async fn check(&self) -> Result<(), DocStoreError> {
+        self.within(None, Access::Read, |tx| {
+            Box::pin(async move {
+                versions::check(tx).await?;
+                Ok(look_at_columns(tx).await?)
+            })
+        })
+        .await
+    }
+}
+
+/// Fails unless every column of every table is there and may be read.
+pub(super) async fn look_at_columns(conn: &mut Conn) -> diesel::QueryResult<()> {
+    versions::look_at_columns(conn).await?;
+    failures::look_at_columns(conn).await
+}
+
+/// Stores a version, in a transaction of its own.
+///
+/// The fence comes first, for its lock. Where statements see what was committed before they began, the INSERT alone would be
+/// no barrier: it could look for a tombstone, find none, and be committed after the tombstone was put *and* the rows were
+/// purged; nobody would delete that row again. So whoever puts a tombstone takes the same lock. Either it waits until our
+/// row is committed, and a purge finds it; or we wait until the tombstone is, and our INSERT, which begins after that, sees it.
+/// A tombstone that y/hub puts takes no such lock: between it and us that gap stays open, as it is between two of theirs.
+async fn store(tx: &mut Conn, version: &StoreVersion) -> Result<StoreOutcome, Stop<StoreOutcome>> {
+    let room = &version.room;
+    let t = version.clock.to_string();
+    let superseded = !versions::raise_fence(tx, room, number(version.epoch.0)).await?;
+    let new = NewVersion {
+        room,
+        t: &t,
+        created_ms: number(version.clock.ms),
+        assets: version.assets.each_ref().map(|asset| &asset[..]),
+        is_reference: version.is_reference,
+    };
+    let inserted = !superseded && versions::insert_version(tx, new).await?;
+    if !inserted {
+        // What is for good is said first.
+        if versions::tombstone(tx, room).await?.is_some_and(|tombstone| tombstone.hard) {
+            return Err(Stop::Outcome(StoreOutcome::HardDeleted));
+        }
+        if superseded {
+            let by = versions::fence(tx, room).await?.and_then(|epoch| u64::try_from(epoch).ok());
+            // It stands higher than a number that is not negative.
+            let by = TaskEpoch(by.unwrap_or(version.epoch.0));
+            return Err(Stop::Outcome(StoreOutcome::Superseded { by }));
+        }
+    }
+    let replaced: Vec<&str> = version.replaces.iter().map(String::as_str).filter(|old| *old != t).collect();
+    versions::delete_versions(tx, room, &replaced).await?;
+    Ok(if inserted { StoreOutcome::Stored } else { StoreOutcome::AlreadyThere })
+}
+
+#[async_trait]
+impl FailureStore for Engine {
+    async fn record_failure(&self, report: &FailureReport, since_ms: u64) -> Result<FailureTally, DocStoreError> {
+        let told = report.clone();
+        self.within(Some(&report.room), Access::Write, move |tx| {
+            Box::pin(async move {
+                failures::record(tx, &told).await?;
+                let in_a_row = failures::in_a_row(tx, &told.room).await?;
+                let others = failures::others_alike(tx, &told, number(since_ms)).await?;
+                let count = |found: i64| u64::try_from(found).unwrap_or(0);
+                Ok(FailureTally { in_a_row: count(in_a_row), rooms_alike: count(others).saturating_add(1) })
+            })
+        })
+        .await
+    }
+
+    async fn forget_failures(&self, room: &RoomId) -> Result<(), DocStoreError> {
+        let of = room.clone();
+        self.within(Some(room), Access::Write, move |tx| Box::pin(async move { Ok(failures::forget(tx, &of).await?) })).await
+    }
+
+    async fn failures(&self, page: Page<'_>) -> Result<Vec<RoomFailure>, DocStoreError> {
+        let (after, max) = (page.after.cloned(), page.max);
+        let found = self.within(page.after, Access::Read, move |tx| {
+            Box::pin(async move { Ok(failures::failures(tx, after.as_ref(), max).await?) })
+        });
+        found.await?.into_iter().map(room_failure).collect()
+    }
+
+    async fn put_quarantine(&self, record: &QuarantineRecord) -> Result<(), DocStoreError> {
+        if record.id.0.contains('\0') {
+            let why = "U+0000 in the name of a stream that was set aside".to_owned();
+            return Err(DocStoreError::Room { room: record.room.clone(), why });
+        }
+        let new = record.clone();
+        self.within(Some(&record.room), Access::Write, move |tx| {
+            Box::pin(async move { Ok(failures::put_quarantine(tx, &new).await?) })
+        })
+        .await
+    }
+
+    async fn end_quarantine(&self, room: &RoomId, id: &QuarantineId) -> Result<bool, DocStoreError> {
+        if id.0.contains('\0') {
+            return Ok(false);
+        }
+        let (of, id) = (room.clone(), id.clone());
+        self.within(Some(room), Access::Write, move |tx| {
+            Box::pin(async move { Ok(failures::end_quarantine(tx, &of, &id).await?) })
+        })
+        .await
+    }
+
+    async fn quarantines(&self, page: Page<'_>) -> Result<Vec<QuarantineRecord>, DocStoreError> {
+        let (after, max) = (page.after.cloned(), page.max);
+        let found = self.within(page.after, Access::Read, move |tx| {
+            Box::pin(async move {
+                // Two statements in one moment: which rooms, then all of theirs.
+                let Some(last) = failures::last_of_page(tx, after.as_ref(), max).await? else { return Ok(Vec::new()) };
+                Ok(failures::quarantines_upto(tx, after.as_ref(), &last).await?)
+            })
+        });
+        quarantine_records(found.await?)
+    }
+}

@@ -1,0 +1,164 @@
+//! What operators do with the rooms of a hub, by the commands of the binary.
+
+use std::path::Path;
+
+use serde_json::Value;
+use yhub_testkit::{Oracle, TestClient, TextWriter};
+
+use crate::{
+    cli::run,
+    support::{binary, path},
+};
+
+const TEXT: &str = "a secret text";
+
+/// The data of a hub that has ended, below `dir`: one room with `updates` updates that were not compacted.
+async fn ended_hub(dir: &Path, docid: &str, updates: usize) {
+    let hub = binary(dir).set("worker.task_debounce_ms", 3_600_000).start();
+    let mut client = TestClient::connect(hub.addr(), &path(docid)).await;
+    client.sync().await;
+    let mut writer = TextWriter::new(7);
+    for _ in 0..updates {
+        let update = writer.append(TEXT);
+        client.send_update(&update).await;
+        client.shown(&update).await;
+    }
+    hub.terminate();
+    assert_eq!(hub.wait(), Some(0));
+}
+
+/// What a new client of that room gets from a hub on the data below `dir`.
+async fn text(dir: &Path, docid: &str) -> String {
+    let hub = binary(dir).set("worker.task_debounce_ms", 3_600_000).start();
+    let text = Oracle::of([TestClient::connect(hub.addr(), &path(docid)).await.sync().await]).text();
+    hub.terminate();
+    assert_eq!(hub.wait(), Some(0));
+    text
+}
+
+/// What a command prints that must succeed.
+fn done(dir: &Path, arguments: &[&str]) -> String {
+    let (code, stdout, stderr) = run(dir, arguments);
+    assert_eq!(code, 0, "{arguments:?}: {stdout}{stderr}");
+    stdout
+}
+
+fn json(dir: &Path, arguments: &[&str]) -> Value {
+    serde_json::from_str(&done(dir, &[arguments, &["--json"]].concat())).unwrap()
+}
+
+/// What a command says that must fail, with this exit code.
+fn refused(dir: &Path, arguments: &[&str], code: i32) -> String {
+    let (found, stdout, stderr) = run(dir, arguments);
+    assert_eq!((found, stdout.as_str()), (code, ""), "{arguments:?}: {stderr}");
+    stderr
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rooms_are_listed_and_their_compaction_is_paused_resumed_and_hastened() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    ended_hub(dir, "ops%20room", 3).await;
+    let rooms = done(dir, &["rooms"]);
+    let [head, line] = rooms.lines().collect::<Vec<_>>().try_into().unwrap();
+    assert!(head.starts_with("ROOM ") && line.starts_with("acme/ops%20room@main "), "{rooms}");
+    assert!(line.contains(" waits for "), "{rooms}");
+    let listed = json(dir, &["rooms", "--org", "acme"]);
+    assert_eq!((&listed["more"], listed["rooms"].as_array().unwrap().len()), (&Value::from(false), 1));
+    let room = &listed["rooms"][0];
+    assert_eq!((&room["room"]["org"], &room["room"]["docid"]), (&"acme".into(), &"ops room".into()));
+    assert!(room["entries"].as_u64().unwrap() >= 3, "{room}");
+    assert_eq!((&room["paused"], room["tasks"].as_array().unwrap().len()), (&false.into(), 1), "{room}");
+    assert_eq!(done(dir, &["rooms", "--org", "other"]), "no live rooms\n");
+    assert_eq!(json(dir, &["rooms", "--limit", "0"])["more"], true);
+
+    let name = "acme/ops%20room";
+    let full = "acme/ops%20room@main";
+    assert_eq!(done(dir, &["compaction", "pause", name]), format!("compaction of {full} is paused\n"));
+    assert_eq!(done(dir, &["compaction", "pause", full]), format!("compaction of {full} was paused already\n"));
+    assert!(done(dir, &["rooms"]).contains(" paused "));
+    assert!(refused(dir, &["compaction", "now", name], 1).contains("there is nothing to hasten"));
+    assert_eq!(done(dir, &["compaction", "resume", name]), format!("compaction of {full} goes on\n"));
+    assert_eq!(done(dir, &["compaction", "resume", name]), format!("compaction of {full} was not paused\n"));
+    assert_eq!(done(dir, &["compaction", "now", name]), format!("{full} is the next to be compacted\n"));
+    assert!(refused(dir, &["compaction", "now", "acme/nobody"], 1).contains("acme/nobody@main"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_is_set_aside_shown_without_its_content_and_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    ended_hub(dir, "odd", 3).await;
+    let name = "acme/odd@main";
+    assert_eq!(done(dir, &["quarantine", "list"]), "nothing is set aside\n");
+    assert!(refused(dir, &["quarantine", "add", "acme/nobody", "--reason", "x"], 1).contains("there is nothing to set aside"));
+    let said = done(dir, &["quarantine", "add", "acme/odd", "--reason", "to look\nat it"]);
+    assert!(said.starts_with(&format!("set the stream of {name} aside as ")), "{said}");
+
+    let listed = json(dir, &["quarantine", "list"]);
+    let [one] = listed["quarantined"].as_array().unwrap().as_slice() else { panic!("{listed}") };
+    assert_eq!((&one["state"], &one["room"]["name"]), (&"set aside".into(), &name.into()), "{one}");
+    assert_eq!((&one["record"]["class"], &one["record"]["reason"]), (&"operator".into(), &"to look\nat it".into()), "{one}");
+    let id = one["id"].as_str().unwrap();
+    assert!(said.contains(id), "{said}");
+    let table = done(dir, &["quarantine", "list", "--room", name]);
+    assert!(table.contains(id) && table.contains("to look\\nat it"), "{table}");
+    assert_eq!(done(dir, &["quarantine", "list", "--room", "acme/other"]), "nothing is set aside\n");
+    assert_eq!(json(dir, &["rooms"])["rooms"][0]["set_aside"], 1);
+
+    let shown = done(dir, &["quarantine", "show", name, id]);
+    assert!(shown.contains(", of which 0 cannot be read\n"), "{shown}");
+    assert_eq!(shown.lines().filter(|line| line.contains("  update  ")).count(), 3, "{shown}");
+    let as_json = json(dir, &["quarantine", "show", name, id]);
+    assert!(as_json["entries"].as_array().unwrap().len() >= 3, "{as_json}");
+    for text in [shown, as_json.to_string()] {
+        assert!(!text.contains("secret"), "content is not shown: {text}");
+    }
+    assert!(refused(dir, &["quarantine", "show", name, "other"], 1).contains("nothing of acme/odd@main is set aside under"));
+
+    assert_eq!(text(dir, "odd").await, TEXT.repeat(3), "what is set aside is part of the document");
+    let said = done(dir, &["quarantine", "release", name, id]);
+    assert!(said.starts_with("released ") && said.ends_with(" entries to the stream of acme/odd@main\n"), "{said}");
+    assert!(refused(dir, &["quarantine", "release", name, id], 1).contains("nothing of acme/odd@main is set aside under"));
+    assert_eq!(done(dir, &["quarantine", "list"]), "nothing is set aside\n");
+    assert_eq!(text(dir, "odd").await, TEXT.repeat(3));
+    assert_eq!(done(dir, &["failures"]), "no room fails\n");
+    assert_eq!(json(dir, &["failures"])["failures"], Value::Array(Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_on_a_data_directory_want_it_to_be_there_and_its_hub_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = refused(dir.path(), &["rooms"], 1);
+    assert!(said.contains("there is no hub's data in ./data; name its directory with --data-dir"), "{said}");
+    assert!(!dir.path().join("data").exists(), "looking makes nothing");
+    assert!(done(dir.path(), &["migrate"]).starts_with("nothing to do: "));
+    let hub = binary(dir.path()).start();
+    let said = refused(dir.path(), &["quarantine", "list"], 1);
+    for words in ["which one process at a time can do; stop the hub", "  because: the data directory ", " is in use by "] {
+        assert!(said.contains(words), "{said}");
+    }
+    drop(hub);
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    for (arguments, words) in [
+        (&["--help"][..], &["migrate", "rooms", "compaction", "failures", "quarantine", "--role <ROLE>"][..]),
+        (&["migrate", "--help"], &["Run it once before the processes of a new version start", "y/hub"]),
+        (&["rooms", "--help"], &["Documents that rest are not listed", "--org", "--json", "stop its hub first"]),
+        (&["failures", "--help"], &["`worker.quarantine_after`", "--limit"]),
+        (&["compaction", "--help"], &["pause", "resume", "now", "until compaction is resumed"]),
+        (&["compaction", "pause", "--help"], &["A room is written ORG/DOCID or ORG/DOCID@BRANCH", "%2F"]),
+        (&["quarantine", "--help"], &["list", "show", "release", "add", "Nothing is lost by it"]),
+        (&["quarantine", "show", "--help"], &["Never its content", "ORG/DOCID@BRANCH"]),
+        (&["quarantine", "release", "--help"], &["unchanged and in order"]),
+    ] {
+        let help = done(dir.path(), arguments);
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for words in words {
+            assert!(help.contains(words), "{arguments:?}: {help}\nexpected: {words}");
+        }
+    }
+}

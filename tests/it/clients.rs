@@ -33,12 +33,22 @@ fn every_stock_client_can_do_everything() {
     assert!(!log.contains("panicked"), "{log}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_stock_client_can_do_everything_at_a_mounted_hub() {
+/// The suite against hubs in this process.
+async fn at(stage: Stage) {
     let dir = tempfile::tempdir().unwrap();
-    let hub = TestHub::with(Stage::Mounted, |config| config.server.first_sync_ms = Millis::new(5_000)).await;
+    let hub = TestHub::with(stage, |config| config.server.first_sync_ms = Millis::new(5_000)).await;
     let mut suite = node::script("capabilities.mjs", &format!("ws://{}", hub.addr()));
     // Two minutes of silence are waited for once; how long a link is silent is decided by the same session.
     suite.env("YHUB_SILENCE_MS", "35000");
     tokio::task::spawn_blocking(move || run(suite, dir.path())).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_stock_client_can_do_everything_at_a_mounted_hub() {
+    at(Stage::Mounted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_stock_client_can_do_everything_at_three_hubs() {
+    at(Stage::Three).await;
 }

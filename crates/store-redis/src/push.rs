@@ -14,7 +14,10 @@ use tokio::{
     sync::Notify,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
-use yhub_core::{RoomId, StreamClock};
+use yhub_core::{
+    RoomId, StreamClock,
+    alarms::{Alarm, raise},
+};
 use yhub_store::tail::Tails;
 
 use crate::{
@@ -253,18 +256,25 @@ impl PushLoop {
         let Some(before) = before else { return Ok(()) };
         let name = self.shard.conns.link().name();
         if before.boot != now.boot {
+            let count = raise(Alarm::LogLost, 1);
             log::error!(
+                alarm = Alarm::LogLost.name(), count = count;
                 "Redis {name} came back empty: every node asks its clients for what is missing, and republishes what it holds"
             );
         } else if before.pulse >= now.pulse {
+            let count = raise(Alarm::LogLost, 1);
             log::error!(
+                alarm = Alarm::LogLost.name(), count = count;
                 "Redis {name} came back with older data ({} after {}): every node asks its clients for what is missing, and \
                  republishes what it holds",
-                now.pulse,
-                before.pulse
+                now.pulse, before.pulse
             );
         } else if before.run_id != now.run_id {
-            log::warn!("Redis {name} was restarted or replaced: open rooms compare what they know with what it holds");
+            let count = raise(Alarm::LogRestarted, 1);
+            log::warn!(
+                alarm = Alarm::LogRestarted.name(), count = count;
+                "Redis {name} was restarted or replaced: open rooms compare what they know with what it holds"
+            );
         } else {
             return Ok(());
         }

@@ -7,7 +7,11 @@ use std::{
 
 use bytes::Bytes;
 use redis::{RedisError, Script, Value, aio::MultiplexedConnection};
-use yhub_core::{RoomId, StreamClock, StreamMessage, redis_time_ms};
+use yhub_core::{
+    RoomId, StreamClock, StreamMessage,
+    alarms::{Alarm, raise},
+    redis_time_ms,
+};
 use yhub_store::{
     Append, Completed, LogEntry, QuarantineId, ReadLimit, ReadPage, StreamLogError, Task, TaskEpoch, TaskId, WorkerId,
 };
@@ -159,8 +163,9 @@ impl Shard {
         let mut tasks = Vec::with_capacity(claimed.len());
         for (id, stream, attempt, epoch) in claimed {
             let Some(room) = keys.space.room_of_stream(&stream) else {
+                let count = raise(Alarm::DeadLetter, 1);
                 log::error!(
-                    task = id, key = stream;
+                    task = id, key = stream, alarm = Alarm::DeadLetter.name(), count = count;
                     "task {id} of the queue {} is none that this version knows; it was moved to {}", keys.worker, keys.dead
                 );
                 if !stream.is_empty() {

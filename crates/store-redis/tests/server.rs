@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use yhub_core::{RoomId, StreamClock};
+use yhub_core::{
+    RoomId, StreamClock,
+    alarms::{Alarm, raised},
+};
 use yhub_store::{Append, LogEntry, ReadLimit, StreamAdmin, StreamLog, StreamLogError, Tail, TailControl, TailEvent, WorkerId};
 use yhub_store_redis::{RedisConnectError, RedisLog, RedisLogOptions};
 use yhub_testkit::{
@@ -205,6 +208,8 @@ async fn what_happens_to_the_server_is_noticed() {
     assert_eq!(next("a suspicion after a restart", &mut tail).await, suspect);
     blocking(move || flush.flush_all()).await;
     assert_eq!(next("a suspicion after FLUSHALL", &mut tail).await, suspect);
+    let [restarts, losses] = [Alarm::LogRestarted, Alarm::LogLost].map(|alarm| raised()[alarm as usize].1);
+    assert!(restarts >= 1 && losses >= 1, "{restarts} restarts and {losses} losses counted");
     let pulse = within("a pulse", async {
         loop {
             match back.try_cli(["GET", "yhub:pulse"]) {

@@ -37,6 +37,8 @@ struct Scene {
     balancer: Balancer,
     /// Between the first node and Redis.
     proxy: Proxy,
+    /// Between the compactors and PostgreSQL, slow: so that whatever happens to one happens in the middle of its work.
+    _slow: Proxy,
     redis: Arc<Redis>,
     postgres: Postgres,
     database: Database,
@@ -79,6 +81,8 @@ impl Scene {
         config.postgres.url = Some(database.url().into());
         yhub::migrate(&config).expect("the migrations run");
         let proxy = Proxy::start(redis.addr());
+        let slow = Proxy::start(postgres.addr());
+        slow.delay(Duration::from_millis(60));
         let launch = |name: &str, redis_url: String| {
             binary(&dir.path().join(name))
                 .set("redis.url", redis_url)
@@ -95,13 +99,13 @@ impl Scene {
         };
         let server = |name: &str, url| Node::start(launch(name, url).args(["--role", "server"]));
         let worker = |name: &str| {
-            let launch = launch(name, redis.url()).args(["--role", "worker"]);
+            let launch = launch(name, redis.url()).args(["--role", "worker"]).set("postgres.url", database.url_at(slow.addr()));
             Node::start(launch.without_port("compacts, without a port"))
         };
         let nodes = vec![server("a", redis.url_at(proxy.addr())), server("b", redis.url())];
         let workers = vec![worker("v"), worker("w")];
         let balancer = Balancer::start(nodes.iter().map(|node| node.launch.addr()), seed);
-        Self { nodes, workers, balancer, proxy, redis, postgres, database, dir }
+        Self { nodes, workers, balancer, proxy, _slow: slow, redis, postgres, database, dir }
     }
 
     /// Until nothing is left in Redis that is to be compacted.
@@ -281,7 +285,8 @@ fn the_time_of_redis_goes_back() {
 
 #[test]
 fn postgresql_is_stopped() {
-    let outage = env::var("YHUB_CHAOS_OUTAGE_MS").map_or(4_000, |ms| ms.parse().expect("milliseconds"));
+    // Longer than entries live for certain: what is trimmed then is gone.
+    let outage = env::var("YHUB_CHAOS_OUTAGE_MS").map_or(8_000, |ms| ms.parse().expect("milliseconds"));
     static OUTAGE_MS: AtomicUsize = AtomicUsize::new(0);
     OUTAGE_MS.store(outage, Ordering::Relaxed);
     chaos("stop PostgreSQL", |scene, _| {

@@ -52,13 +52,13 @@ struct Identity {
 
 /// The loop of one shard.
 pub(crate) struct PushLoop {
-    pub(crate) shard: Arc<Shard>,
-    pub(crate) tails: Arc<Tails>,
+    shard: Arc<Shard>,
+    tails: Arc<Tails>,
     /// Is a room one of this shard's?
-    pub(crate) is_ours: Arc<dyn Fn(&RoomId) -> bool + Send + Sync>,
-    pub(crate) sweep: Duration,
-    pub(crate) min_lifetime: Duration,
-    pub(crate) timeout: Duration,
+    is_ours: Arc<dyn Fn(&RoomId) -> bool + Send + Sync>,
+    sweep: Duration,
+    min_lifetime: Duration,
+    timeout: Duration,
     /// What was last said of the server's settings: said again only when it changes.
     said: Findings,
     known: Option<Identity>,

@@ -24,6 +24,9 @@ use crate::{
 /// How often the queue is asked for tasks, unless tasks are to wait for less.
 const TASK_POLL_MS: u64 = 500;
 
+/// Rooms that are folded at once unless it is said, also where there are few cores: most of the time they wait for databases.
+const LEAST_CONCURRENCY: usize = 8;
+
 /// What an upgrade needs to make a session. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Door {
@@ -199,7 +202,11 @@ fn worker_settings(config: &Config) -> WorkerSettings {
     let task_debounce = config.worker.task_debounce_ms.duration();
     let poll = std::time::Duration::from_millis(TASK_POLL_MS).min(task_debounce.max(std::time::Duration::from_millis(20)));
     WorkerSettings {
-        concurrency: if config.role.compacts() { or_cores(config.worker.concurrency) } else { 0 },
+        concurrency: match config.worker.concurrency {
+            _ if !config.role.compacts() => 0,
+            0 => or_cores(0).max(LEAST_CONCURRENCY),
+            set => set,
+        },
         task_debounce,
         lease: config.worker.lease_ms.duration(),
         min_message_lifetime: config.stream.min_message_lifetime_ms.duration(),

@@ -41,6 +41,8 @@ pub struct Compactor {
     running: HashMap<TaskId, Running>,
     random: fastrand::Rng,
     claiming: bool,
+    /// Did the last claim bring all that it asked for? Then there may be more.
+    was_full: bool,
     stopping: bool,
 }
 
@@ -50,7 +52,7 @@ impl Compactor {
         let name = uuid::Uuid::new_v4();
         let random = fastrand::Rng::with_seed(name.as_u64_pair().0);
         let worker = WorkerId(name.to_string());
-        Self { node, worker, keeper, running: HashMap::new(), random, claiming: false, stopping: false }
+        Self { node, worker, keeper, running: HashMap::new(), random, claiming: false, was_full: false, stopping: false }
     }
 
     fn claim(&mut self, ctx: &mut Context<Self>) {
@@ -72,10 +74,20 @@ impl Compactor {
                 Ok(tasks) if pool.stopping => {
                     ctx.spawn(pool.give_back(tasks).into_actor(pool));
                 }
-                Ok(tasks) => tasks.into_iter().for_each(|task| pool.work(task, asked_ms, ctx)),
+                Ok(tasks) => {
+                    pool.was_full = tasks.len() >= free;
+                    tasks.into_iter().for_each(|task| pool.work(task, asked_ms, ctx));
+                }
                 Err(error) => log::warn!("no tasks could be claimed: {}", chain(&error)),
             }
         }));
+    }
+
+    /// Claims again before it is time to, once half of the places are free: one claim for several tasks.
+    fn claim_more(&mut self, ctx: &mut Context<Self>) {
+        if self.was_full && self.running.len() <= self.node.worker.concurrency / 2 {
+            self.claim(ctx);
+        }
     }
 
     fn work(&mut self, task: Task, since_ms: u64, ctx: &mut Context<Self>) {
@@ -100,7 +112,7 @@ impl Compactor {
                 pool.running.remove(&id);
             }
             pool.keeper.do_send(Release(id, epoch));
-            pool.claim(ctx);
+            pool.claim_more(ctx);
         }));
         self.running.insert(task.id.clone(), Running { task, work });
     }

@@ -204,7 +204,7 @@ impl Config {
     }
 }
 
-/// `count`, or the number of cores if it is 0: what `threads` and `concurrency` mean.
+/// `count`, or the number of cores if it is 0: what `threads` means.
 pub fn or_cores(count: usize) -> usize {
     if count > 0 { count } else { thread::available_parallelism().map_or(1, usize::from) }
 }

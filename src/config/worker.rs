@@ -9,7 +9,7 @@ section! {
         task_debounce_ms: Millis = Millis::new(10_000), 0..=3_600_000;
         /// A task whose owner has not renewed it for so long goes to another.
         lease_ms: Millis = Millis::new(30_000), 200..=3_600_000;
-        /// Rooms that are folded at once; 0 for one per core.
+        /// Rooms that are folded at once; 0 for one per core, and for at least eight.
         concurrency: usize = 0, 0..=256;
         /// A room that could not be folded is tried again after about so long, and after twice as long each further time,
         /// up to five minutes.

@@ -133,7 +133,7 @@ impl FailureStore for MemoryDocs {
 
 #[async_trait]
 impl DocStore for MemoryDocs {
-    async fn read(&self, room: &RoomId, _: AssetSelection) -> Result<StoredRoom, DocStoreError> {
+    async fn read_upto(&self, room: &RoomId, _: AssetSelection, _: u64) -> Result<StoredRoom, DocStoreError> {
         if *lock(&self.fail_reads) {
             return Err(gone());
         }

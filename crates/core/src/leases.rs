@@ -5,10 +5,18 @@
 
 use std::{collections::HashMap, hash::Hash};
 
-/// Leases by name, with when each was last known to be ours.
+/// Leases by name.
 pub struct Leases<K> {
     lease_ms: u64,
-    held: HashMap<K, u64>,
+    held: HashMap<K, Held>,
+}
+
+struct Held {
+    /// When it was last known to be ours.
+    since_ms: u64,
+    /// Did the store say that it is not? That is also what it says of a task that its own worker has just ended, which we may
+    /// hear of a moment later.
+    is_doubted: bool,
 }
 
 impl<K: Clone + Eq + Hash> Leases<K> {
@@ -19,7 +27,7 @@ impl<K: Clone + Eq + Hash> Leases<K> {
 
     /// `name` was claimed at `now_ms`.
     pub fn keep(&mut self, name: K, now_ms: u64) {
-        self.held.insert(name, now_ms);
+        self.held.insert(name, Held { since_ms: now_ms, is_doubted: false });
     }
 
     /// The work under it is done.
@@ -32,15 +40,16 @@ impl<K: Clone + Eq + Hash> Leases<K> {
         self.held.keys().cloned().collect()
     }
 
-    /// The store was asked at `asked_ms` to renew `asked`, and says that `ours` of them are still ours. Returns the lost.
+    /// The store was asked at `asked_ms` to renew `asked`, and says that `ours` of them are still ours. Returns the lost: those
+    /// of which it said that for the second time.
     pub fn on_renewed(&mut self, asked: &[K], ours: &[K], asked_ms: u64) -> Vec<K> {
         let mut lost = Vec::new();
         for name in asked {
+            let Some(held) = self.held.get_mut(name) else { continue };
             if ours.contains(name) {
-                if let Some(since) = self.held.get_mut(name) {
-                    *since = asked_ms.max(*since);
-                }
-            } else if self.held.remove(name).is_some() {
+                held.since_ms = asked_ms.max(held.since_ms);
+            } else if std::mem::replace(&mut held.is_doubted, true) {
+                self.held.remove(name);
                 lost.push(name.clone());
             }
         }
@@ -49,8 +58,8 @@ impl<K: Clone + Eq + Hash> Leases<K> {
 
     /// Takes out what may be somebody else's by `now_ms`, because no renewal got through in time.
     pub fn lapse(&mut self, now_ms: u64) -> Vec<K> {
-        let over = |since: &u64| now_ms.saturating_sub(*since) >= self.lease_ms;
-        let lapsed: Vec<K> = self.held.iter().filter(|(_, since)| over(since)).map(|(name, _)| name.clone()).collect();
+        let over = |held: &Held| now_ms.saturating_sub(held.since_ms) >= self.lease_ms;
+        let lapsed: Vec<K> = self.held.iter().filter(|(_, held)| over(held)).map(|(name, _)| name.clone()).collect();
         for name in &lapsed {
             self.held.remove(name);
         }
@@ -76,12 +85,33 @@ mod tests {
     }
 
     #[test]
-    fn what_the_store_does_not_name_is_lost_once() {
+    fn what_the_store_does_not_name_twice_is_lost_once() {
         let mut leases = Leases::new(100);
         leases.keep("a", 0);
         leases.keep("b", 0);
-        assert_eq!(leases.on_renewed(&["a", "b"], &["a"], 10), ["b"]);
-        assert_eq!(leases.on_renewed(&["a", "b"], &["a"], 11), [""; 0]);
+        assert_eq!(leases.on_renewed(&["a", "b"], &["a"], 10), [""; 0]);
+        assert_eq!(leases.on_renewed(&["a", "b"], &["a"], 20), ["b"]);
+        assert_eq!(leases.on_renewed(&["a", "b"], &["a"], 21), [""; 0]);
+    }
+
+    #[test]
+    fn a_task_whose_end_is_heard_of_after_the_answer_was_not_lost() {
+        let mut leases = Leases::new(100);
+        leases.keep("a", 0);
+        assert_eq!(leases.on_renewed(&["a"], &[], 10), [""; 0]);
+        leases.release(&"a");
+        assert_eq!(leases.on_renewed(&["a"], &[], 20), [""; 0]);
+        // The same name again is another claim.
+        leases.keep("a", 30);
+        assert_eq!(leases.on_renewed(&["a"], &[], 40), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_doubted_lapses_like_all_others() {
+        let mut leases = Leases::new(100);
+        leases.keep("a", 0);
+        assert_eq!(leases.on_renewed(&["a"], &[], 50), [""; 0]);
+        assert_eq!(leases.lapse(100), ["a"]);
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use yhub_content::{self as content, ContentIds, ContentMap, UpdateError};
 use yhub_core::{Asset, Plan, RoomId, RoomState, StreamClock, StreamMessage};
-use yhub_store::{AssetKind, AssetSelection, Completed, StoreOutcome, StoreVersion, Task, TaskEpoch, WorkerId};
+use yhub_store::{AssetKind, AssetSelection, Completed, LogEntry, StoreOutcome, StoreVersion, Task, TaskEpoch, WorkerId};
 
 use crate::{
     CompactionFailed, Documents, DocumentsError,
@@ -74,25 +74,32 @@ impl Documents {
     ) -> Result<Compacted, DocumentsError> {
         fail_point!("compact::claimed", task);
         let room = &task.room;
-        let glance = self.read_content(room, AssetSelection::NONE, MAX_FOLD_BYTES).await?;
-        if let (Some(first), Some(last)) = (glance.entries.first(), glance.entries.last()) {
+        // The stream first, as always: see `read_content`.
+        let stretch = self.read_stream(room, StreamClock::ZERO, MAX_FOLD_BYTES).await?;
+        if let (Some(first), Some(last)) = (stretch.entries.first(), stretch.entries.last()) {
             *extent = (first.clock, last.clock);
         }
+        let last_change = last_change(room, &stretch.entries);
+        let content = match last_change {
+            // Rows that reach beyond it hold it: then there is nothing to fold, and their documents stay where they are.
+            Ok(Some(change)) => self.read_rows(room, stretch, AssetSelection::ALL, change.ms).await?,
+            Ok(None) | Err(_) => self.read_rows(room, stretch, AssetSelection::NONE, 0).await?,
+        };
         fail_point!("compact::read", task);
-        let hard_deleted = glance.tombstone.as_ref().is_some_and(|tombstone| tombstone.hard);
+        let hard_deleted = content.tombstone.as_ref().is_some_and(|tombstone| tombstone.hard);
         let state = RoomState {
-            stored: glance.stored(),
+            stored: content.stored(),
             hard_deleted,
             // What a room deleted for good still holds is not looked into: nothing in it may stand in the way of its end.
-            last_change: if hard_deleted { None } else { last_change(room, &glance)? },
-            last_entry: glance.entries.last().map(|entry| entry.clock),
+            last_change: if hard_deleted { None } else { last_change? },
+            last_entry: content.entries.last().map(|entry| entry.clock),
         };
         match state.plan() {
             Plan::TrimOnly { upto } => {
                 let min_lifetime = if hard_deleted { Duration::ZERO } else { min_lifetime };
                 self.complete(worker, task, upto, min_lifetime, |trimmed| Compacted::Trimmed { trimmed }).await
             }
-            Plan::Fold { upto } => self.fold_into_row(worker, task, glance, upto, min_lifetime).await,
+            Plan::Fold { upto } => self.fold_into_row(worker, task, content, upto, min_lifetime).await,
         }
     }
 
@@ -100,22 +107,15 @@ impl Documents {
         &self,
         worker: &WorkerId,
         task: &Task,
-        glance: RoomContent,
+        content: RoomContent,
         upto: StreamClock,
         min_lifetime: Duration,
     ) -> Result<Compacted, DocumentsError> {
         let room = &task.room;
-        let stored = self.store.read(room, AssetSelection::ALL).await;
-        let stored = stored.map_err(|source| DocumentsError::Store { room: room.clone(), source })?;
-        let rows = stored.rows.into_iter().map(|row| crate::read::open_row(room, row)).collect::<Result<Vec<_>, _>>()?;
-        if rows.iter().map(|row| row.clock).max().is_some_and(|stored| stored >= upto) {
-            // Another worker stored it meanwhile.
-            return self.complete(worker, task, upto, min_lifetime, |trimmed| Compacted::Trimmed { trimmed }).await;
-        }
-        let replaces = rows.iter().map(|row| row.t.clone()).collect();
-        let content = RoomContent { rows, tombstone: stored.tombstone, ..glance };
+        let replaces = content.rows.iter().map(|row| row.t.clone()).collect();
         let (limits, whole_room) = (self.stored_limits(), room.clone());
-        let assets = self.compute.run(move || new_assets(&whole_room, &content, &limits)).await;
+        let size = content.size_bytes();
+        let assets = self.compute.run_sized(size, move || new_assets(&whole_room, &content, &limits)).await;
         let assets = assets.map_err(|source| DocumentsError::Compute { room: room.clone(), source })??;
         fail_point!("compact::merged", task);
         let version =
@@ -166,9 +166,9 @@ impl Documents {
 }
 
 /// The clock of the last entry that changes the document. Presence does not.
-fn last_change(room: &RoomId, content: &RoomContent) -> Result<Option<StreamClock>, DocumentsError> {
+fn last_change(room: &RoomId, entries: &[LogEntry]) -> Result<Option<StreamClock>, DocumentsError> {
     let mut last = None;
-    for entry in &content.entries {
+    for entry in entries {
         if let Some(StreamMessage::Update { .. } | StreamMessage::Prune { .. }) = open_entry(room, entry)? {
             last = Some(entry.clock);
         }

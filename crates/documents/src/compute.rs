@@ -8,6 +8,10 @@ use std::{
 
 use tokio::sync::{Semaphore, oneshot};
 
+/// What works on no more bytes than this is done where it is asked for: handing it over would cost more. Even an update that was
+/// made to be costly takes only milliseconds.
+const INLINE_BYTES: usize = 8 << 10;
+
 /// Why a computation has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ComputeError {
@@ -47,6 +51,19 @@ impl ComputePool {
             .panic_handler(|_| log::error!("a compute thread panicked outside a computation"))
             .build()?;
         Ok(Self { threads: Arc::new(threads), places: Arc::new(Semaphore::new(queue)), queue, deadline })
+    }
+
+    /// Runs `job`, which works on `size_bytes`, where it is asked for if that is little, else on the pool.
+    pub async fn run_sized<T: Send + 'static>(
+        &self,
+        size_bytes: usize,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ComputeError> {
+        if size_bytes > INLINE_BYTES {
+            return self.run(job).await;
+        }
+        // As in `run`.
+        catch_unwind(AssertUnwindSafe(job)).map_err(|_| ComputeError::Panicked)
     }
 
     /// Runs `job` on the pool. A job that nobody waits for any more when its turn comes is not run.

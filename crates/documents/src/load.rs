@@ -9,9 +9,6 @@ use yhub_store::{AssetKind, AssetSelection, LogEntry, QuarantineId};
 
 use crate::{Documents, DocumentsError, read::column, read::open_entry};
 
-/// Fewer bytes are merged in place: handing them to the pool costs more.
-const MERGE_INLINE_BYTES: usize = 16 << 10;
-
 impl Documents {
     /// Loads one document of a room. It holds everything up to [`Loaded::clock`], and all that was set aside.
     ///
@@ -71,10 +68,7 @@ impl Documents {
 
     async fn merge_parts(&self, parts: Parts) -> Result<(Bytes, ContentIds), DocumentsError> {
         let (limits, room) = (self.stored_limits(), parts.room.clone());
-        if parts.size_bytes() <= MERGE_INLINE_BYTES {
-            return parts.merge(&limits);
-        }
-        let merged = self.compute.run(move || parts.merge(&limits)).await;
+        let merged = self.compute.run_sized(parts.size_bytes(), move || parts.merge(&limits)).await;
         merged.map_err(|source| DocumentsError::Compute { room, source })?
     }
 }

@@ -50,6 +50,12 @@ impl RoomContent {
         last.max(self.trimmed_upto).max(self.stored().unwrap_or(StreamClock::ZERO))
     }
 
+    /// How much of it there is to merge.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let of_rows = self.rows.iter().flat_map(|row| &row.assets).flatten().map(Bytes::len).sum::<usize>();
+        of_rows + self.fresh().filter_map(|entry| entry.message.as_ref()).map(Bytes::len).sum::<usize>()
+    }
+
     /// The messages of the stream that are newer than every row.
     pub(crate) fn fresh(&self) -> impl Iterator<Item = &LogEntry> {
         let stored = self.stored();
@@ -68,8 +74,20 @@ impl Documents {
         assets: AssetSelection,
         max_bytes: usize,
     ) -> Result<RoomContent, DocumentsError> {
-        let Stretch { entries, trimmed_upto } = self.read_stream(room, StreamClock::ZERO, max_bytes).await?;
-        let stored = self.store.read(room, assets).await;
+        let stretch = self.read_stream(room, StreamClock::ZERO, max_bytes).await?;
+        self.read_rows(room, stretch, assets, u64::MAX).await
+    }
+
+    /// Reads the rows to what was read of the stream before. Those made after `upto_ms` come without their assets.
+    pub(crate) async fn read_rows(
+        &self,
+        room: &RoomId,
+        stretch: Stretch,
+        assets: AssetSelection,
+        upto_ms: u64,
+    ) -> Result<RoomContent, DocumentsError> {
+        let Stretch { entries, trimmed_upto } = stretch;
+        let stored = self.store.read_upto(room, assets, upto_ms).await;
         let stored = stored.map_err(|source| DocumentsError::Store { room: room.clone(), source })?;
         let rows = stored.rows.into_iter().map(|row| open_row(room, row)).collect::<Result<Vec<_>, _>>()?;
         Ok(RoomContent { entries, trimmed_upto, rows, tombstone: stored.tombstone, quarantined: stored.quarantined })

@@ -55,13 +55,8 @@ enum At {
     Docs(DocMethod, u64),
 }
 
-const STEPS: [At; 5] = [
-    At::Log(LogMethod::Read, 1),
-    At::Docs(DocMethod::Read, 1),
-    At::Docs(DocMethod::Read, 2),
-    At::Docs(DocMethod::Store, 1),
-    At::Log(LogMethod::Complete, 1),
-];
+const STEPS: [At; 4] =
+    [At::Log(LogMethod::Read, 1), At::Docs(DocMethod::Read, 1), At::Docs(DocMethod::Store, 1), At::Log(LogMethod::Complete, 1)];
 
 fn plan(rig: &Rig, at: At, fault: Fault) {
     match at {
@@ -79,7 +74,7 @@ async fn the_steps_above_are_all_there_are() {
     rig.faulty().compact(&WorkerId("worker".into()), &task, Duration::ZERO).await.unwrap();
     let log = [LogMethod::Read, LogMethod::Complete, LogMethod::Append, LogMethod::NowMs, LogMethod::Renew];
     assert_eq!(log.map(|method| rig.log_faults.calls(method)), [1, 1, 0, 0, 0]);
-    assert_eq!([DocMethod::Read, DocMethod::Store].map(|method| rig.doc_faults.calls(method)), [2, 1]);
+    assert_eq!([DocMethod::Read, DocMethod::Store].map(|method| rig.doc_faults.calls(method)), [1, 1]);
 }
 
 #[tokio::test]

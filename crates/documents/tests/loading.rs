@@ -90,19 +90,19 @@ impl Race {
 
 #[async_trait]
 impl DocStore for Between {
-    async fn read(&self, room: &RoomId, assets: AssetSelection) -> Result<StoredRoom, DocStoreError> {
+    async fn read_upto(&self, room: &RoomId, assets: AssetSelection, upto_ms: u64) -> Result<StoredRoom, DocStoreError> {
         let race = self.race.lock().unwrap().take();
         match race {
             Some(race) if race.after => {
-                let stored = self.docs.read(room, assets).await;
+                let stored = self.docs.read_upto(room, assets, upto_ms).await;
                 race.run().await;
                 stored
             }
             Some(race) => {
                 race.run().await;
-                self.docs.read(room, assets).await
+                self.docs.read_upto(room, assets, upto_ms).await
             }
-            None => self.docs.read(room, assets).await,
+            None => self.docs.read_upto(room, assets, upto_ms).await,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The connections of one shard: made when they are needed, thrown away together when one of them breaks.
 //!
-//! One carries the appends of all rooms, a few in a pool everything else: a long answer never stands before an append.
+//! One carries the appends of all rooms, and whatever else is answered in a few bytes; a few in a pool the rest. So a long
+//! answer never stands before an append, and what happens often needs no connection of its own.
 //! They live on the log's own runtime, whichever thread asks.
 
 use std::{
@@ -9,7 +10,7 @@ use std::{
 };
 
 use deadpool_redis::{Manager, Pool, PoolConfig, Runtime as PoolRuntime};
-use redis::{FromRedisValue, RedisError, ScriptInvocation, aio::MultiplexedConnection};
+use redis::{RedisError, aio::MultiplexedConnection};
 use tokio::{runtime::Handle, sync::Mutex, time::Instant};
 use yhub_store::StreamLogError;
 
@@ -23,8 +24,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// Connections to one server, of one moment.
 pub(crate) struct Conns {
-    /// For appends.
-    writes: MultiplexedConnection,
+    /// For what has short answers.
+    short: MultiplexedConnection,
     /// For the rest.
     pool: Pool,
     /// Whom they lead to.
@@ -86,7 +87,7 @@ impl Connections {
 
     async fn connect(&self) -> Result<Conns, RedisError> {
         let info = self.link.resolve().await?;
-        let writes = self.link.open(&info, self.link.config()).await?;
+        let short = self.link.open(&info, self.link.config()).await?;
         let at = address(&info);
         let manager = Manager::new_with_config(info, self.link.config())?;
         let timeout = Some(self.timeout);
@@ -98,7 +99,7 @@ impl Connections {
         let pool = Pool::builder(manager).config(config).runtime(PoolRuntime::Tokio1).build();
         let pool =
             pool.map_err(|error| RedisError::from((redis::ErrorKind::Client, "no pool can be made", error.to_string())))?;
-        Ok(Conns { writes, pool, at })
+        Ok(Conns { short, pool, at })
     }
 
     fn known(&self) -> Option<Arc<Conns>> {
@@ -121,15 +122,20 @@ impl Connections {
         log_error(&conns.at, error)
     }
 
-    /// Runs a script on the connection of appends. If this is dropped, it ran wholly or not at all.
-    pub(crate) async fn append<T: FromRedisValue>(self: &Arc<Self>, call: &ScriptInvocation<'_>) -> Result<T, StreamLogError> {
+    /// Does something whose answer is short, on the connection of appends. If this is dropped before what it sends is sent,
+    /// nothing is done; if afterwards, all of it.
+    pub(crate) async fn run_short<T, F>(
+        self: &Arc<Self>,
+        work: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, StreamLogError>
+    where
+        F: Future<Output = Result<T, RedisError>>,
+    {
         let conns = self.get().await?;
-        let mut conn = conns.writes.clone();
-        call.invoke_async(&mut conn).await.map_err(|error| self.failed(&conns, error))
+        work(conns.short.clone()).await.map_err(|error| self.failed(&conns, error))
     }
 
-    /// Does something with a connection of the pool. If this is dropped before what it sends is sent, nothing is done; if
-    /// afterwards, all of it.
+    /// Does something with a connection of the pool; dropped, it is like the other.
     pub(crate) async fn run<T, F>(self: &Arc<Self>, work: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, StreamLogError>
     where
         F: Future<Output = Result<T, RedisError>>,

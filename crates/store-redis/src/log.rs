@@ -72,7 +72,7 @@ impl Shards {
 impl Interest for Shards {
     fn follow(&self, room: &RoomId) {
         let shard = self.of(room);
-        shard.wanted.add(shard.keys.channel(room), room);
+        shard.wanted.add(shard.keys.channel(room), room, || shard.keys.stream(room));
     }
 
     fn unfollow(&self, room: &RoomId) {

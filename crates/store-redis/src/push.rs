@@ -4,7 +4,7 @@
 //! again. Here it is noticed when the server was restarted, or came back without what it had.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -15,14 +15,14 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use yhub_core::{
-    RoomId, StreamClock,
+    RoomId,
     alarms::{Alarm, raise},
 };
 use yhub_store::tail::Tails;
 
 use crate::{
     RedisConnectError,
-    entries::{Push, decode_push},
+    entries::{Push, StoredEntry, decode_push},
     link::address,
     safety::{Findings, ServerInfo},
     shard::{Shard, scripts},
@@ -201,8 +201,8 @@ impl PushLoop {
             ticks
         };
         let (mut pulse, mut inspect) = (every(PULSE), every(INSPECT));
-        let (shard, tails, is_ours, period) = (self.shard.clone(), self.tails.clone(), self.is_ours.clone(), self.sweep);
-        let mut sweeps = std::pin::pin!(async move { sweep_for_ever(&shard, &tails, is_ours.as_ref(), period).await });
+        let (shard, tails, period) = (self.shard.clone(), self.tails.clone(), self.sweep);
+        let mut sweeps = std::pin::pin!(async move { sweep_for_ever(&shard, &tails, period).await });
         loop {
             let done = tokio::select! {
                 () = disconnected.notified() => return "it was cut".to_owned(),
@@ -318,39 +318,52 @@ async fn subscribe(conn: &mut MultiplexedConnection, command: &str, channels: &[
 }
 
 /// Looks at every followed room within each period, a few at a time. Ends only with an error.
-async fn sweep_for_ever(
-    shard: &Arc<Shard>,
-    tails: &Tails,
-    is_ours: &(dyn Fn(&RoomId) -> bool + Send + Sync),
-    period: Duration,
-) -> String {
+async fn sweep_for_ever(shard: &Arc<Shard>, tails: &Tails, period: Duration) -> String {
     loop {
-        let mut rooms: Vec<(RoomId, StreamClock)> =
-            tails.live_positions().into_iter().filter(|(room, _)| is_ours(room)).collect();
+        let (mut rooms, mut streams) = shard.wanted.rooms();
         // Not all at once, so that nobody has to wait for all of it.
         let parts = rooms.len().div_ceil(SWEEP_AT_ONCE).max(1) as u32;
         if rooms.is_empty() {
             sleep(period).await;
         }
         while !rooms.is_empty() {
-            let part = rooms.split_off(rooms.len().saturating_sub(SWEEP_AT_ONCE));
-            match sweep(shard, part).await {
-                Ok(behind) => behind.iter().for_each(|room| tails.dirty(room)),
-                Err(error) => return format!("a sweep failed: {error}"),
+            let from = rooms.len().saturating_sub(SWEEP_AT_ONCE);
+            if let Err(error) = sweep(shard, tails, rooms.split_off(from), streams.split_off(from)).await {
+                return format!("a sweep failed: {error}");
             }
             sleep(period / parts).await;
         }
     }
 }
 
-/// Those of `rooms` that have entries after these clocks.
-async fn sweep(shard: &Arc<Shard>, rooms: Vec<(RoomId, StreamClock)>) -> Result<HashSet<RoomId>, yhub_store::StreamLogError> {
-    let keys: Vec<String> = rooms.iter().map(|(room, _)| shard.keys.stream(room)).collect();
-    let after: Vec<String> = rooms.iter().map(|(_, after)| after.to_string()).collect();
-    let found: Option<Vec<(String, Value)>> = shard
-        .run(|mut conn| async move {
-            redis::cmd("XREAD").arg("COUNT").arg(1).arg("STREAMS").arg(keys).arg(after).query_async(&mut conn).await
-        })
-        .await?;
-    Ok(found.unwrap_or_default().into_iter().filter_map(|(key, _)| shard.keys.space.room_of_stream(&key)).collect())
+/// Has those of `rooms` read that have entries which were not handed over.
+async fn sweep(
+    shard: &Arc<Shard>,
+    tails: &Tails,
+    rooms: Vec<RoomId>,
+    streams: Vec<Arc<str>>,
+) -> Result<(), yhub_store::StreamLogError> {
+    let positions = tails.live_positions(&rooms);
+    let asked: Vec<(RoomId, Arc<str>, String)> = rooms
+        .into_iter()
+        .zip(streams)
+        .zip(positions)
+        .filter_map(|((room, stream), position)| Some((room, stream, position?.to_string())))
+        .collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let mut read = redis::cmd("XREAD");
+    read.arg("COUNT").arg(1).arg("STREAMS");
+    read.arg(asked.iter().map(|(_, stream, _)| &**stream).collect::<Vec<_>>());
+    read.arg(asked.iter().map(|(.., position)| position).collect::<Vec<_>>());
+    let found: Option<Vec<(String, Vec<StoredEntry>)>> =
+        shard.run(move |mut conn| async move { read.query_async(&mut conn).await }).await?;
+    let found: HashMap<String, Vec<StoredEntry>> = found.unwrap_or_default().into_iter().collect();
+    for (room, stream, _) in asked.iter().filter(|_| !found.is_empty()) {
+        if let Some(entry) = found.get(&**stream).and_then(|entries| entries.first()) {
+            tails.seen(room, entry.0.clock);
+        }
+    }
+    Ok(())
 }

@@ -52,7 +52,7 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl Shard {
-    /// Runs a script with keys and arguments on a connection of the pool.
+    /// Runs a script with a short answer.
     pub(crate) async fn call<T>(
         &self,
         script: &'static Script,
@@ -62,18 +62,15 @@ impl Shard {
     where
         T: redis::FromRedisValue,
     {
-        self.conns
-            .run(move |mut conn| async move {
-                let mut call = script.prepare_invoke();
-                for key in &keys {
-                    call.key(key);
-                }
-                for arg in &args {
-                    call.arg(&arg[..]);
-                }
-                call.invoke_async(&mut conn).await
-            })
-            .await
+        self.conns.run_short(|conn| invoke(conn, script, keys, args)).await
+    }
+
+    /// Runs a script whose answer may be long.
+    async fn call_long<T>(&self, script: &'static Script, keys: Vec<String>, args: Vec<Vec<u8>>) -> Result<T, StreamLogError>
+    where
+        T: redis::FromRedisValue,
+    {
+        self.conns.run(|conn| invoke(conn, script, keys, args)).await
     }
 
     /// Runs commands on a connection of the pool.
@@ -100,7 +97,8 @@ impl Shard {
         for message in messages {
             call.arg(&message[..]);
         }
-        let clocks: Vec<StoredClock> = self.conns.append(&call).await?;
+        let append = async |mut conn| call.invoke_async(&mut conn).await;
+        let clocks: Vec<StoredClock> = self.conns.run_short(append).await?;
         Ok(clocks.into_iter().map(|clock| clock.0).collect())
     }
 
@@ -132,7 +130,7 @@ impl Shard {
         let from = if after == last { "+".to_owned() } else { format!("({after}") };
         let args = vec![from.into_bytes(), text(limit.entries.max(1)), text(limit.size_bytes.min(1 << 40))];
         let (trimmed, more, entries): (String, bool, Vec<StoredEntry>) =
-            self.call(&scripts().read, vec![stream, meta.clone()], args).await?;
+            self.call_long(&scripts().read, vec![stream, meta.clone()], args).await?;
         let trimmed_upto = match &trimmed[..] {
             "" => StreamClock::ZERO,
             clock => {
@@ -145,7 +143,7 @@ impl Shard {
 
     pub(crate) async fn now_ms(&self) -> Result<u64, StreamLogError> {
         let (seconds, micros): (u64, u32) =
-            self.run(|mut conn| async move { redis::cmd("TIME").query_async(&mut conn).await }).await?;
+            self.conns.run_short(async |mut conn| redis::cmd("TIME").query_async(&mut conn).await).await?;
         Ok(redis_time_ms(seconds, micros))
     }
 
@@ -274,6 +272,22 @@ impl Shard {
             .await?;
         if written == Value::Okay { Ok(()) } else { Err(corrupt(&self.keys.probe, format!("SET answered {written:?}"))) }
     }
+}
+
+async fn invoke<T: redis::FromRedisValue>(
+    mut conn: MultiplexedConnection,
+    script: &'static Script,
+    keys: Vec<String>,
+    args: Vec<Vec<u8>>,
+) -> Result<T, RedisError> {
+    let mut call = script.prepare_invoke();
+    for key in &keys {
+        call.key(key);
+    }
+    for arg in &args {
+        call.arg(&arg[..]);
+    }
+    call.invoke_async(&mut conn).await
 }
 
 fn is_auth_check(message: Option<&Bytes>) -> bool {

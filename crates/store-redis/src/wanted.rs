@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::Notify;
@@ -10,6 +10,8 @@ use yhub_core::RoomId;
 
 struct Want {
     room: RoomId,
+    /// The key of its stream.
+    stream: Arc<str>,
     tails: usize,
 }
 
@@ -33,13 +35,13 @@ impl Wanted {
     }
 
     /// One tail more follows `room`.
-    pub(crate) fn add(&self, channel: String, room: &RoomId) {
+    pub(crate) fn add(&self, channel: String, room: &RoomId, stream: impl FnOnce() -> String) {
         let mut state = self.lock();
         match state.by_channel.entry(channel) {
             Entry::Occupied(mut want) => want.get_mut().tails += 1,
             Entry::Vacant(place) => {
                 let channel = place.key().clone();
-                place.insert(Want { room: room.clone(), tails: 1 });
+                place.insert(Want { room: room.clone(), stream: stream().into(), tails: 1 });
                 state.changed.push(channel);
                 self.changed.notify_one();
             }
@@ -61,6 +63,11 @@ impl Wanted {
     /// The room whose entries come on `channel`, if it is followed.
     pub(crate) fn room(&self, channel: &str) -> Option<RoomId> {
         self.lock().by_channel.get(channel).map(|want| want.room.clone())
+    }
+
+    /// Every room that is followed, and at the same place the key of its stream.
+    pub(crate) fn rooms(&self) -> (Vec<RoomId>, Vec<Arc<str>>) {
+        self.lock().by_channel.values().map(|want| (want.room.clone(), want.stream.clone())).unzip()
     }
 
     /// Every channel that is wanted; what has changed before counts as looked at.

@@ -135,7 +135,13 @@ pub enum StoreOutcome {
 #[async_trait]
 pub trait DocStore: Send + Sync + 'static {
     /// Reads the rows of a room with the selected assets, and its tombstone, as of one moment.
-    async fn read(&self, room: &RoomId, assets: AssetSelection) -> Result<StoredRoom, DocStoreError>;
+    async fn read(&self, room: &RoomId, assets: AssetSelection) -> Result<StoredRoom, DocStoreError> {
+        self.read_upto(room, assets, u64::MAX).await
+    }
+
+    /// The same, but rows that were made after `upto_ms` ([`VersionRow::created_ms`]) come without their assets. Who looks for
+    /// what a room lacks up to then has no use for those of a room that lacks nothing.
+    async fn read_upto(&self, room: &RoomId, assets: AssetSelection, upto_ms: u64) -> Result<StoredRoom, DocStoreError>;
 
     /// Inserts a version row and deletes the rows it replaces, in one transaction. The barrier of hard deletion is part
     /// of the INSERT.

@@ -347,8 +347,8 @@ impl FaultyDocStore {
 
 #[async_trait]
 impl DocStore for FaultyDocStore {
-    async fn read(&self, room: &RoomId, assets: AssetSelection) -> Result<StoredRoom, DocStoreError> {
-        self.plan.run(DocMethod::Read, self.docs.read(room, assets), doc_failure).await
+    async fn read_upto(&self, room: &RoomId, assets: AssetSelection, upto_ms: u64) -> Result<StoredRoom, DocStoreError> {
+        self.plan.run(DocMethod::Read, self.docs.read_upto(room, assets, upto_ms), doc_failure).await
     }
 
     async fn store(&self, version: StoreVersion) -> Result<StoreOutcome, DocStoreError> {

@@ -178,9 +178,9 @@ impl StreamLog for Gated<dyn StreamLog> {
 
 #[async_trait]
 impl DocStore for Gated<dyn DocStore> {
-    async fn read(&self, room: &RoomId, assets: AssetSelection) -> Result<StoredRoom, DocStoreError> {
+    async fn read_upto(&self, room: &RoomId, assets: AssetSelection, upto_ms: u64) -> Result<StoredRoom, DocStoreError> {
         self.gate.turn().await;
-        self.inner.read(room, assets).await
+        self.inner.read_upto(room, assets, upto_ms).await
     }
 
     async fn store(&self, version: StoreVersion) -> Result<StoreOutcome, DocStoreError> {

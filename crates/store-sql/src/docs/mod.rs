@@ -1,7 +1,8 @@
 //! The document store on SQL databases: SQLite in a file, PostgreSQL for many nodes.
 //!
 //! `bodies` holds the statements and the traits' methods, and is compiled once for each database: both engines give it a
-//! `Conn`, an `Engine` and `Engine::within`. What does not know a connection lies here and in `desk`.
+//! `Conn`, an `Engine`, `Engine::within`, and `together!`, which runs statements of which none needs another's answer. What
+//! does not know a connection lies here and in `desk`.
 
 mod desk;
 mod postgres;

@@ -6,7 +6,6 @@
 mod state;
 
 use std::{
-    collections::HashMap,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
@@ -135,6 +134,11 @@ impl Tails {
         self.each(|state| state.push(room, prev, entries));
     }
 
+    /// The log has an entry of `room` at `clock`: if that was not handed over, the room is read.
+    pub fn seen(&self, room: &RoomId, clock: StreamClock) {
+        self.each(|state| state.seen(room, clock));
+    }
+
     /// There may be more of `room` than was handed over: it is read.
     pub fn dirty(&self, room: &RoomId) {
         self.each(|state| state.dirty(room));
@@ -155,14 +159,16 @@ impl Tails {
         self.each(|state| state.all(&which).iter().fold(false, |wake, room| state.suspect(room) | wake));
     }
 
-    /// The followed rooms of which nothing is being read, with the clocks up to which they were handed over; a room that
-    /// several tails follow with the lowest.
-    pub fn live_positions(&self) -> HashMap<RoomId, StreamClock> {
-        let mut lowest: HashMap<RoomId, StreamClock> = HashMap::new();
+    /// Up to where each of `rooms` was handed over, with several tails the lowest; `None` for those that nobody follows, and
+    /// those that are being read.
+    pub fn live_positions(&self, rooms: &[RoomId]) -> Vec<Option<StreamClock>> {
+        let mut lowest: Vec<Option<StreamClock>> = vec![None; rooms.len()];
         self.each(|state| {
-            for (room, position) in state.positions().filter(|(room, _)| state.is_live(room)) {
-                let known = lowest.entry(room.clone()).or_insert(position);
-                *known = position.min(*known);
+            for (known, room) in lowest.iter_mut().zip(rooms) {
+                *known = match (*known, state.live_position(room)) {
+                    (Some(one), Some(other)) => Some(one.min(other)),
+                    (one, other) => one.or(other),
+                };
             }
             false
         });

@@ -157,6 +157,18 @@ impl TailState {
         true
     }
 
+    /// The log has an entry of `room` at `clock`. Says whether there is now something to do.
+    pub(super) fn seen(&mut self, room: &RoomId, clock: StreamClock) -> bool {
+        match self.rooms.get_mut(room) {
+            Some(Followed { mode: Mode::Live, position, .. }) if *position < clock => self.dirty(room),
+            Some(Followed { mode: Mode::Reading { committed_upto }, .. }) => {
+                *committed_upto = clock.max(*committed_upto);
+                false
+            }
+            _ => false,
+        }
+    }
+
     /// There may be more of `room` in the log than was handed over. Says whether there is now something to do.
     pub(super) fn dirty(&mut self, room: &RoomId) -> bool {
         let Some(followed) = self.rooms.get_mut(room) else { return false };
@@ -215,9 +227,9 @@ impl TailState {
         self.rooms.contains_key(room)
     }
 
-    /// Is `room` followed, and is nothing of it being read or waiting to be read?
-    pub(super) fn is_live(&self, room: &RoomId) -> bool {
-        self.rooms.get(room).is_some_and(|followed| followed.mode == Mode::Live)
+    /// Up to where `room` was handed over, if nothing of it is being read or waiting to be read.
+    pub(super) fn live_position(&self, room: &RoomId) -> Option<StreamClock> {
+        self.rooms.get(room).filter(|followed| followed.mode == Mode::Live).map(|followed| followed.position)
     }
 
     /// What to do now. `may_read`: is there capacity for another read?

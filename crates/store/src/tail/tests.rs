@@ -1,17 +1,24 @@
 //! Tails as an engine sees them: what they are interested in, and what is handed over to several of them.
 
+use std::collections::HashMap;
+
 use futures_util::FutureExt;
 
 use super::*;
 
 /// A log whose pages a test sets.
 #[derive(Default)]
-struct Pages(Mutex<HashMap<RoomId, ReadPage>>);
+struct Pages {
+    pages: Mutex<HashMap<RoomId, ReadPage>>,
+    /// Which were read, after which clock.
+    asked: Mutex<Vec<(RoomId, StreamClock)>>,
+}
 
 impl ReadPages for Pages {
     fn read_page(&self, room: RoomId, after: StreamClock, _: ReadLimit) -> BoxFuture<'static, Result<ReadPage, StreamLogError>> {
         let empty = ReadPage { entries: Vec::new(), more: false, trimmed_upto: StreamClock::ZERO };
-        let mut page = self.0.lock().unwrap().get(&room).cloned().unwrap_or(empty);
+        self.asked.lock().unwrap().push((room.clone(), after));
+        let mut page = self.pages.lock().unwrap().get(&room).cloned().unwrap_or(empty);
         page.entries.retain(|entry| entry.clock > after);
         Box::pin(async move { Ok(page) })
     }
@@ -85,7 +92,7 @@ fn interest_is_counted_through_everything() {
     assert_eq!(counted.count(&room(1)), 1);
     // A gap ends the interest.
     let gone = ReadPage { entries: Vec::new(), more: false, trimmed_upto: clock(5) };
-    pages.0.lock().unwrap().insert(room(3), gone);
+    pages.pages.lock().unwrap().insert(room(3), gone);
     control.follow(room(3), clock(1));
     assert_eq!(counted.count(&room(3)), 1);
     assert_eq!(now(&mut tail), Some(TailEvent::Gap { room: room(3) }));
@@ -104,7 +111,7 @@ fn interest_is_counted_through_everything() {
 fn a_gap_that_is_found_at_once_ends_what_was_counted() {
     let (counted, pages) = (Arc::new(Counted::default()), Arc::new(Pages::default()));
     let gone = ReadPage { entries: Vec::new(), more: false, trimmed_upto: clock(5) };
-    pages.0.lock().unwrap().insert(room(1), gone);
+    pages.pages.lock().unwrap().insert(room(1), gone);
     let tails = Tails::with_interest(counted.clone());
     let (control, mut tail) = tails.open(1_000, pages);
     // Whoever takes from the tail does so while the interest is being told: it must not know of the room before.
@@ -126,13 +133,31 @@ fn positions_are_those_of_rooms_that_wait_for_nothing() {
     let (other_control, mut other) = tails.open(1_000, pages);
     control.follow(room(1), clock(3));
     other_control.follow(room(1), clock(2));
-    assert_eq!(tails.live_positions(), HashMap::new(), "nothing was read yet");
+    let positions = || tails.live_positions(&[room(2), room(1)]);
+    assert_eq!(positions(), [None, None], "nothing was read yet");
     assert_eq!((now(&mut tail), now(&mut other)), (None, None));
-    assert_eq!(tails.live_positions(), HashMap::from([(room(1), clock(2))]));
+    assert_eq!(positions(), [None, Some(clock(2))]);
     tails.push_after(&room(1), clock(3), &[entry(4)]);
     // One has it, the other must read: something before it was not handed over.
-    assert_eq!(tails.live_positions(), HashMap::from([(room(1), clock(4))]));
+    assert_eq!(positions(), [None, Some(clock(4))]);
     assert_eq!(now(&mut tail), Some(TailEvent::Entries { room: room(1), entries: vec![entry(4)].into() }));
+}
+
+#[test]
+fn a_room_is_read_for_what_was_not_handed_over_alone() {
+    let tails = Tails::new();
+    let pages = Arc::new(Pages::default());
+    let (control, mut tail) = tails.open(1_000, pages.clone());
+    control.follow(room(1), clock(3));
+    assert_eq!(now(&mut tail), None);
+    assert_eq!(*pages.asked.lock().unwrap(), [(room(1), clock(3))]);
+    tails.seen(&room(1), clock(3));
+    tails.seen(&room(2), clock(9));
+    assert_eq!(now(&mut tail), None);
+    assert_eq!(pages.asked.lock().unwrap().len(), 1, "there is nothing that it has not");
+    tails.seen(&room(1), clock(4));
+    assert_eq!(now(&mut tail), None);
+    assert_eq!(*pages.asked.lock().unwrap(), [(room(1), clock(3)), (room(1), clock(3))]);
 }
 
 #[test]

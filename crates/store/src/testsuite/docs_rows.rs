@@ -78,6 +78,22 @@ pub async fn only_what_is_selected_comes(rig: DocStoreRig) {
     }
 }
 
+/// Rows that were made later come without assets; those of that very millisecond and before with them.
+pub async fn assets_of_later_rows_stay(rig: DocStoreRig) {
+    let versions = [at(4, 0), at(5, 0), at(5, u64::MAX), at(6, 0)].map(|clock| version(&room(1), clock));
+    for version in &versions {
+        store(rig.docs.as_ref(), version.clone()).await;
+    }
+    for (upto_ms, with) in [(0, 0), (4, 1), (5, 3), (6, 4), (u64::MAX, 4)] {
+        let found = rig.docs.read_upto(&room(1), AssetSelection::ALL, upto_ms).await.expect("read");
+        let mut expected = versions.each_ref().map(as_row);
+        expected[with..].iter_mut().for_each(|row| row.assets = [const { None }; 4]);
+        assert_eq!(found.rows, expected, "up to {upto_ms}");
+        let found = rig.docs.read_upto(&room(1), AssetSelection::NONE, upto_ms).await.expect("read");
+        assert!(found.rows.iter().flat_map(|row| &row.assets).all(Option::is_none), "up to {upto_ms}");
+    }
+}
+
 /// Oldest first, by number and not by text.
 pub async fn rows_order_as_numbers(rig: DocStoreRig) {
     let mut clocks = [at(5, 10), at(1_000, 0), at(5, 9), at(999, u64::MAX), at(10, 0), at(9, 1), at(0, 0), at(1 << 62, 3)];

@@ -170,6 +170,7 @@ macro_rules! doc_store_conformance {
     ($rig:expr) => {
         $crate::conformance_cases!($rig;
             docs_rows: an_unknown_room_is_empty, bytes_come_back_exactly, only_what_is_selected_comes,
+            assets_of_later_rows_stay,
             rows_order_as_numbers, replaced_rows_are_gone, its_own_key_is_not_replaced, a_row_that_is_there_is_left_alone,
             which_columns_are_references, odd_room_names_are_kept_apart, a_name_with_nul_is_kept_or_refused,
             big_assets_are_whole, hundreds_of_rows_are_replaced_at_once, check_answers;

@@ -34,7 +34,7 @@ macro_rules! after_room {
 }
 
 /// Records a failure over the one before it in this room.
-pub(super) async fn record(conn: &mut Conn, report: &FailureReport) -> QueryResult<()> {
+pub(super) async fn record(conn: &mut Conn<'_>, report: &FailureReport) -> QueryResult<()> {
     let alike = || failures::signature.eq(excluded(failures::signature));
     // A call that is made again because its answer was lost tells of the same attempt at the same time: it counts once.
     let again =
@@ -75,12 +75,12 @@ pub(super) async fn record(conn: &mut Conn, report: &FailureReport) -> QueryResu
 }
 
 /// How often `room` has failed alike in a row; it must have failed.
-pub(super) async fn in_a_row(conn: &mut Conn, room: &RoomId) -> QueryResult<i64> {
+pub(super) async fn in_a_row(conn: &mut Conn<'_>, room: &RoomId) -> QueryResult<i64> {
     failures::table.find((room.org(), room.docid(), room.branch())).select(failures::in_a_row).first(conn).await
 }
 
 /// How many other rooms have failed like `report` since `since_ms`.
-pub(super) async fn others_alike(conn: &mut Conn, report: &FailureReport, since_ms: i64) -> QueryResult<i64> {
+pub(super) async fn others_alike(conn: &mut Conn<'_>, report: &FailureReport, since_ms: i64) -> QueryResult<i64> {
     failures::table
         .filter(failures::signature.eq(kept(&report.signature, MAX_SIGNATURE)))
         .filter(failures::last_ms.ge(since_ms))
@@ -91,13 +91,13 @@ pub(super) async fn others_alike(conn: &mut Conn, report: &FailureReport, since_
 }
 
 /// Forgets the failures of `room`.
-pub(super) async fn forget(conn: &mut Conn, room: &RoomId) -> QueryResult<()> {
+pub(super) async fn forget(conn: &mut Conn<'_>, room: &RoomId) -> QueryResult<()> {
     diesel::delete(failures::table.filter(of_room!(failures, room))).execute(conn).await?;
     Ok(())
 }
 
 /// The first `max` rooms that fail, after the room `after`.
-pub(super) async fn failures(conn: &mut Conn, after: Option<&RoomId>, max: usize) -> QueryResult<Vec<StoredFailure>> {
+pub(super) async fn failures(conn: &mut Conn<'_>, after: Option<&RoomId>, max: usize) -> QueryResult<Vec<StoredFailure>> {
     let (from_start, after) = start(after);
     failures::table
         .filter(from_start.into_sql::<Bool>().or(after_room!(failures, after)))
@@ -119,7 +119,7 @@ fn start(after: Option<&RoomId>) -> (bool, RoomId) {
 }
 
 /// Records a quarantine, unless one of this name is recorded.
-pub(super) async fn put_quarantine(conn: &mut Conn, record: &QuarantineRecord) -> QueryResult<()> {
+pub(super) async fn put_quarantine(conn: &mut Conn<'_>, record: &QuarantineRecord) -> QueryResult<()> {
     insert_into(quarantines::table)
         .values((
             quarantines::org.eq(record.room.org()),
@@ -140,7 +140,7 @@ pub(super) async fn put_quarantine(conn: &mut Conn, record: &QuarantineRecord) -
 }
 
 /// Forgets a quarantine. Was there one?
-pub(super) async fn end_quarantine(conn: &mut Conn, room: &RoomId, id: &QuarantineId) -> QueryResult<bool> {
+pub(super) async fn end_quarantine(conn: &mut Conn<'_>, room: &RoomId, id: &QuarantineId) -> QueryResult<bool> {
     let one = quarantines::table.filter(of_room!(quarantines, room)).filter(quarantines::qid.eq(&id.0));
     Ok(diesel::delete(one).execute(conn).await? > 0)
 }
@@ -159,12 +159,12 @@ macro_rules! quarantine_columns {
 }
 
 /// The quarantines of `room`, in no order.
-pub(super) async fn quarantines_of(conn: &mut Conn, room: &RoomId) -> QueryResult<Vec<StoredQuarantine>> {
+pub(super) async fn quarantines_of(conn: &mut Conn<'_>, room: &RoomId) -> QueryResult<Vec<StoredQuarantine>> {
     quarantines::table.filter(of_room!(quarantines, room)).select(quarantine_columns!()).load(conn).await
 }
 
 /// Of the first `max` rooms with quarantines after the room `after`, the last; `None` if there are none.
-pub(super) async fn last_of_page(conn: &mut Conn, after: Option<&RoomId>, max: usize) -> QueryResult<Option<RoomId>> {
+pub(super) async fn last_of_page(conn: &mut Conn<'_>, after: Option<&RoomId>, max: usize) -> QueryResult<Option<RoomId>> {
     let (from_start, after) = start(after);
     let rooms: Vec<StoredName> = quarantines::table
         .filter(from_start.into_sql::<Bool>().or(after_room!(quarantines, after)))
@@ -179,7 +179,7 @@ pub(super) async fn last_of_page(conn: &mut Conn, after: Option<&RoomId>, max: u
 
 /// The quarantines of the rooms after `after`, up to and including `last`, in no order.
 pub(super) async fn quarantines_upto(
-    conn: &mut Conn,
+    conn: &mut Conn<'_>,
     after: Option<&RoomId>,
     last: &RoomId,
 ) -> QueryResult<Vec<StoredQuarantine>> {
@@ -193,7 +193,7 @@ pub(super) async fn quarantines_upto(
 }
 
 /// Names every column, reads no row.
-pub(super) async fn look_at_columns(conn: &mut Conn) -> QueryResult<()> {
+pub(super) async fn look_at_columns(conn: &mut Conn<'_>) -> QueryResult<()> {
     failures::table.limit(0).execute(conn).await?;
     quarantines::table.limit(0).execute(conn).await?;
     Ok(())

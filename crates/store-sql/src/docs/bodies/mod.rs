@@ -1,7 +1,7 @@
 //! The traits' methods, for every database that diesel-async speaks to.
 //!
-//! Written against `Conn` and `Engine` of the module above, which takes this one in by its path: it is compiled once for
-//! each database. Nothing in a body is one database's own.
+//! Written against `Conn`, `Engine` and `together` of the module above, which takes this one in by its path: it is compiled
+//! once for each database. Nothing in a body is one database's own.
 
 mod failures;
 mod versions;
@@ -14,7 +14,7 @@ use yhub_store::{
 };
 
 use self::versions::NewVersion;
-use super::{Conn, Engine};
+use super::{Conn, Engine, together};
 use crate::docs::{
     Access, Stop,
     records::{number, quarantine_records, room_failure, version_rows},
@@ -22,15 +22,16 @@ use crate::docs::{
 
 #[async_trait]
 impl DocStore for Engine {
-    async fn read(&self, room: &RoomId, assets: AssetSelection) -> Result<StoredRoom, DocStoreError> {
+    async fn read_upto(&self, room: &RoomId, assets: AssetSelection, upto_ms: u64) -> Result<StoredRoom, DocStoreError> {
         let of = room.clone();
         // One transaction, which is one moment: a row and the tombstone that erased it never meet.
         let found = self.within(Some(room), Access::Read, move |tx| {
             Box::pin(async move {
-                Ok((
-                    versions::versions(tx, &of, assets).await?,
-                    versions::tombstone(tx, &of).await?,
-                    failures::quarantines_of(tx, &of).await?,
+                Ok(together!(
+                    tx,
+                    versions::versions(&of, assets, number(upto_ms)),
+                    versions::tombstone(&of),
+                    failures::quarantines_of(&of)
                 ))
             })
         });
@@ -68,7 +69,7 @@ impl DocStore for Engine {
 }
 
 /// Fails unless every column of every table is there and may be read.
-pub(super) async fn look_at_columns(conn: &mut Conn) -> diesel::QueryResult<()> {
+pub(super) async fn look_at_columns(conn: &mut Conn<'_>) -> diesel::QueryResult<()> {
     versions::look_at_columns(conn).await?;
     failures::look_at_columns(conn).await
 }
@@ -80,7 +81,7 @@ pub(super) async fn look_at_columns(conn: &mut Conn) -> diesel::QueryResult<()> 
 /// purged; nobody would delete that row again. So whoever puts a tombstone takes the same lock. Either it waits until our
 /// row is committed, and a purge finds it; or we wait until the tombstone is, and our INSERT, which begins after that, sees it.
 /// A tombstone that y/hub puts takes no such lock: between it and us that gap stays open, as it is between two of theirs.
-async fn store(tx: &mut Conn, version: &StoreVersion) -> Result<StoreOutcome, Stop<StoreOutcome>> {
+async fn store(tx: &mut Conn<'_>, version: &StoreVersion) -> Result<StoreOutcome, Stop<StoreOutcome>> {
     let room = &version.room;
     let t = version.clock.to_string();
     let superseded = !versions::raise_fence(tx, room, number(version.epoch.0)).await?;
@@ -91,7 +92,12 @@ async fn store(tx: &mut Conn, version: &StoreVersion) -> Result<StoreOutcome, St
         assets: version.assets.each_ref().map(|asset| &asset[..]),
         is_reference: version.is_reference,
     };
-    let inserted = !superseded && versions::insert_version(tx, new).await?;
+    let replaced: Vec<&str> = version.replaces.iter().map(String::as_str).filter(|old| *old != t).collect();
+    let mut inserted = false;
+    if !superseded {
+        // If the first did nothing because the room is deleted for good, the second is taken back.
+        (inserted, ()) = together!(tx, versions::insert_version(new), versions::delete_versions(room, &replaced));
+    }
     if !inserted {
         // What is for good is said first.
         if versions::tombstone(tx, room).await?.is_some_and(|tombstone| tombstone.hard) {
@@ -104,8 +110,6 @@ async fn store(tx: &mut Conn, version: &StoreVersion) -> Result<StoreOutcome, St
             return Err(Stop::Outcome(StoreOutcome::Superseded { by }));
         }
     }
-    let replaced: Vec<&str> = version.replaces.iter().map(String::as_str).filter(|old| *old != t).collect();
-    versions::delete_versions(tx, room, &replaced).await?;
     Ok(if inserted { StoreOutcome::Stored } else { StoreOutcome::AlreadyThere })
 }
 

@@ -1,7 +1,7 @@
 //! The statements on version rows, tombstones and fences. All run inside a transaction that the caller opens.
 
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, QueryResult,
+    BoolExpressionMethods, ExpressionMethods, IntoSql, OptionalExtension, QueryDsl, QueryResult,
     dsl::{self, case_when, exists, not},
     insert_into,
     sql_types::{BigInt, Bool, Nullable, Text},
@@ -20,10 +20,16 @@ use crate::{
 /// So many keys go into one statement.
 const KEYS_AT_ONCE: usize = 500;
 
-/// The rows of `room`, in no order, with the assets in `wanted`; the others are not even read from the disk.
-pub(super) async fn versions(conn: &mut Conn, room: &RoomId, wanted: AssetSelection) -> QueryResult<Vec<StoredVersion>> {
-    use diesel::expression::AsExpression;
-    let [gcdoc, nongcdoc, contentmap, contentids] = wanted.0.map(AsExpression::<Bool>::as_expression);
+/// The rows of `room`, in no order, with the assets in `wanted` unless they were made after `upto_ms`; the others are not even
+/// read from the disk.
+pub(super) async fn versions(
+    conn: &mut Conn<'_>,
+    room: &RoomId,
+    wanted: AssetSelection,
+    upto_ms: i64,
+) -> QueryResult<Vec<StoredVersion>> {
+    let with = |wanted: bool| wanted.into_sql::<Bool>().and(versions::created.is_null().or(versions::created.le(upto_ms)));
+    let [gcdoc, nongcdoc, contentmap, contentids] = wanted.0.map(with);
     versions::table
         .filter(versions::org.eq(room.org()))
         .filter(versions::docid.eq(room.docid()))
@@ -49,7 +55,7 @@ pub(super) async fn versions(conn: &mut Conn, room: &RoomId, wanted: AssetSelect
 }
 
 /// The tombstone of `room`.
-pub(super) async fn tombstone(conn: &mut Conn, room: &RoomId) -> QueryResult<Option<Tombstone>> {
+pub(super) async fn tombstone(conn: &mut Conn<'_>, room: &RoomId) -> QueryResult<Option<Tombstone>> {
     let found: Option<(i64, bool, Option<i64>, Option<String>)> = tombstones::table
         .find((room.org(), room.docid(), room.branch()))
         .select((tombstones::deleted_at, tombstones::hard, tombstones::purged_at, tombstones::by))
@@ -69,8 +75,7 @@ pub(super) struct NewVersion<'a> {
 }
 
 /// Inserts a row, unless the room is deleted for good or a row with this key is there. Was it inserted?
-pub(super) async fn insert_version(conn: &mut Conn, new: NewVersion<'_>) -> QueryResult<bool> {
-    use diesel::IntoSql;
+pub(super) async fn insert_version(conn: &mut Conn<'_>, new: NewVersion<'_>) -> QueryResult<bool> {
     let NewVersion { room, t, created_ms, assets, is_reference } = new;
     let [gcdoc, nongcdoc, contentmap, contentids] = assets.map(|asset| asset.into_sql::<Nullable<diesel::sql_types::Binary>>());
     let [gcdoc_ref, nongcdoc_ref, contentmap_ref, contentids_ref] = is_reference.map(|is| is.into_sql::<Bool>());
@@ -106,7 +111,7 @@ pub(super) async fn insert_version(conn: &mut Conn, new: NewVersion<'_>) -> Quer
 }
 
 /// Deletes the rows with these keys.
-pub(super) async fn delete_versions(conn: &mut Conn, room: &RoomId, keys: &[&str]) -> QueryResult<()> {
+pub(super) async fn delete_versions(conn: &mut Conn<'_>, room: &RoomId, keys: &[&str]) -> QueryResult<()> {
     for keys in keys.chunks(KEYS_AT_ONCE) {
         let rows = versions::table
             .filter(versions::org.eq(room.org()))
@@ -120,7 +125,7 @@ pub(super) async fn delete_versions(conn: &mut Conn, room: &RoomId, keys: &[&str
 
 /// Raises the fence of `room` to `epoch`; false if it stands higher already. From here to the end of the transaction nobody
 /// else gets past this statement for this room: also a fence that stands higher is locked.
-pub(super) async fn raise_fence(conn: &mut Conn, room: &RoomId, epoch: i64) -> QueryResult<bool> {
+pub(super) async fn raise_fence(conn: &mut Conn<'_>, room: &RoomId, epoch: i64) -> QueryResult<bool> {
     use diesel::query_dsl::methods::FilterDsl;
     let raised = insert_into(epochs::table)
         .values((
@@ -139,12 +144,12 @@ pub(super) async fn raise_fence(conn: &mut Conn, room: &RoomId, epoch: i64) -> Q
 }
 
 /// The epoch at which the fence of `room` stands, if it has one.
-pub(super) async fn fence(conn: &mut Conn, room: &RoomId) -> QueryResult<Option<i64>> {
+pub(super) async fn fence(conn: &mut Conn<'_>, room: &RoomId) -> QueryResult<Option<i64>> {
     epochs::table.find((room.org(), room.docid(), room.branch())).select(epochs::epoch).first(conn).await.optional()
 }
 
 /// Records a deletion over what is recorded: time and author of the first stay, hard stays hard, purged stays purged.
-pub(super) async fn put_tombstone(conn: &mut Conn, room: &RoomId, tombstone: &Tombstone) -> QueryResult<()> {
+pub(super) async fn put_tombstone(conn: &mut Conn<'_>, room: &RoomId, tombstone: &Tombstone) -> QueryResult<()> {
     insert_into(tombstones::table)
         .values((
             tombstones::org.eq(room.org()),
@@ -168,13 +173,13 @@ pub(super) async fn put_tombstone(conn: &mut Conn, room: &RoomId, tombstone: &To
 }
 
 /// Answers iff there is somebody to answer.
-pub(super) async fn check(conn: &mut Conn) -> QueryResult<()> {
+pub(super) async fn check(conn: &mut Conn<'_>) -> QueryResult<()> {
     dsl::select(exists(versions::table.select(versions::t))).get_result::<bool>(conn).await?;
     Ok(())
 }
 
 /// Names every column, reads no row.
-pub(super) async fn look_at_columns(conn: &mut Conn) -> QueryResult<()> {
+pub(super) async fn look_at_columns(conn: &mut Conn<'_>) -> QueryResult<()> {
     versions::table.limit(0).execute(conn).await?;
     tombstones::table.limit(0).execute(conn).await?;
     epochs::table.limit(0).execute(conn).await?;

@@ -82,7 +82,7 @@ fn refuse_newer(target: &Target, known: &[String], applied: &[String]) -> Result
 
 /// Tables that were taken over may be others than we think: better now than at the first compaction.
 async fn look_at_columns(conn: &mut AsyncPgConnection, target: &Target) -> Result<(), ConnectError> {
-    super::bodies::look_at_columns(conn)
+    super::bodies::look_at_columns(&mut &*conn)
         .await
         .map_err(|error| ConnectError::Tables { at: target.at.to_string(), what: chain(&error) })
 }

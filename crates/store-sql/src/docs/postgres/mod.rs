@@ -14,16 +14,19 @@ mod tls;
 
 pub use self::{error::ConnectError, migrate::migrate_postgres, options::PostgresDocsOptions};
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use diesel_async::{
-    AsyncPgConnection,
+    AsyncPgConnection, SimpleAsyncConnection,
     pooled_connection::{
         AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
         deadpool::{Object, Pool},
     },
 };
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Either, select},
+};
 use tokio::{runtime::Builder, time::timeout};
 use yhub_core::RoomId;
 use yhub_store::DocStoreError;
@@ -32,10 +35,21 @@ use self::{connect::Target, error::operation_error};
 use super::{Access, Stop, desk::Desk};
 use crate::error::{Shared, docs_error};
 
-/// The connection that the bodies are compiled for.
-type Conn = AsyncPgConnection;
+/// The connection that the bodies are compiled for: shared, because several statements may be on their way.
+type Conn<'c> = &'c AsyncPgConnection;
 /// The store that the bodies are compiled for.
 type Engine = PostgresDocs;
+
+/// All of them on their way at once, in any order.
+macro_rules! together {
+    ($tx:ident, $($($statement:ident)::+($($given:tt)*)),+) => {
+        futures_util::try_join!($(async {
+            let mut conn = *$tx;
+            $($statement)::+(&mut conn, $($given)*).await
+        }),+)?
+    };
+}
+use together;
 
 /// Version rows, tombstones, failures and quarantines in a PostgreSQL database, beside other nodes and beside y/hub.
 ///
@@ -44,7 +58,7 @@ type Engine = PostgresDocs;
 /// that are under way.
 pub struct PostgresDocs {
     desk: Desk,
-    pool: Pool<Conn>,
+    pool: Pool<AsyncPgConnection>,
     operation_timeout: Duration,
 }
 
@@ -54,7 +68,8 @@ impl PostgresDocs {
     pub async fn connect(options: PostgresDocsOptions) -> Result<Self, ConnectError> {
         let target = Arc::new(Target::new(&options)?);
         let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
+            // More would mostly wake one another: it waits for the server and copies what that sends.
+            .worker_threads(1)
             .max_blocking_threads(4)
             .thread_name("yhub-docs")
             .enable_all()
@@ -77,7 +92,7 @@ impl PostgresDocs {
         &self,
         about: Option<&RoomId>,
         access: Access,
-        work: impl for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T, Stop<T>>> + Send + 'static,
+        work: impl for<'c> FnOnce(&'c mut Conn<'c>) -> BoxFuture<'c, Result<T, Stop<T>>> + Send + 'static,
     ) -> Result<T, DocStoreError> {
         if let Some(room) = about {
             refuse_nul(room)?;
@@ -87,7 +102,7 @@ impl PostgresDocs {
             .run(async move {
                 let operation = async {
                     let conn = pool.get().await.map_err(|error| docs_error(&at, Shared::new(error)))?;
-                    let mut lent = Lent(Some(conn));
+                    let lent = Lent(Some(conn));
                     let result = transaction(lent.conn(), access, work).await;
                     if !matches!(result, Err(Stop::Sql(_))) {
                         lent.give_back();
@@ -108,18 +123,40 @@ impl PostgresDocs {
     }
 }
 
+/// Does `work` in a transaction on `conn`, which is not to be used again after an [`Stop::Sql`].
+///
+/// Its beginning and the first statements are sent together, and nobody waits for the end of one that changed nothing: those
+/// would be most of what a short transaction costs.
 async fn transaction<T: Send>(
-    conn: &mut Conn,
+    conn: &AsyncPgConnection,
     access: Access,
-    work: impl for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T, Stop<T>>> + Send,
+    work: impl for<'c> FnOnce(&'c mut Conn<'c>) -> BoxFuture<'c, Result<T, Stop<T>>> + Send,
 ) -> Result<T, Stop<T>> {
-    let transaction = conn.build_transaction();
     // Said each time, because a database may have another default.
-    let mut transaction = match access {
-        Access::Read => transaction.repeatable_read().read_only(),
-        Access::Write => transaction.read_committed().read_write(),
+    let begin = match access {
+        Access::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        Access::Write => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
     };
-    transaction.run(async move |tx| work(tx).await).await
+    let (mut begins, mut ends, mut works) = (conn, conn, conn);
+    // Looked at first, here and each time: it is sent first, and where it fails the work ends before it hears of anything.
+    let result = match select(pin!(begins.batch_execute(begin)), work(&mut works)).await {
+        Either::Left((begun, work)) => {
+            begun?;
+            work.await
+        }
+        Either::Right((done, begun)) => {
+            begun.await?;
+            done
+        }
+    };
+    match (&result, access) {
+        (Err(Stop::Sql(_)), _) => {}
+        // Sent before whatever this connection does next.
+        (_, Access::Read) => drop(ends.batch_execute("COMMIT").now_or_never()),
+        (Ok(_), Access::Write) => ends.batch_execute("COMMIT").await?,
+        (Err(_), Access::Write) => ends.batch_execute("ROLLBACK").await?,
+    }
+    result
 }
 
 fn refuse_nul(room: &RoomId) -> Result<(), DocStoreError> {
@@ -132,11 +169,11 @@ fn refuse_nul(room: &RoomId) -> Result<(), DocStoreError> {
 
 /// A connection of the pool. Closed unless it is given back: what ends an operation half way, a timeout, a panic, an error,
 /// leaves a connection that may be in the middle of something, or that leads to a server which others have left.
-struct Lent(Option<Object<Conn>>);
+struct Lent(Option<Object<AsyncPgConnection>>);
 
 impl Lent {
-    fn conn(&mut self) -> &mut Conn {
-        self.0.as_mut().expect("it is only taken by those who consume this")
+    fn conn(&self) -> &AsyncPgConnection {
+        self.0.as_ref().expect("it is only taken by those who consume this")
     }
 
     fn give_back(mut self) {
@@ -152,8 +189,8 @@ impl Drop for Lent {
     }
 }
 
-fn pool(target: Arc<Target>, size: usize) -> Pool<Conn> {
-    let mut config = ManagerConfig::<Conn>::default();
+fn pool(target: Arc<Target>, size: usize) -> Pool<AsyncPgConnection> {
+    let mut config = ManagerConfig::<AsyncPgConnection>::default();
     // Whether the connection is closed is looked at without asking the server. One that dies just then fails one operation.
     config.recycling_method = RecyclingMethod::Fast;
     config.custom_setup = Box::new(move |_| {

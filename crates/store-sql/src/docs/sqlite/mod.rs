@@ -27,9 +27,18 @@ use crate::{
 };
 
 /// The connection that the bodies are compiled for.
-type Conn = SyncConnectionWrapper<SqliteConnection>;
+type Conn<'c> = Connection;
+type Connection = SyncConnectionWrapper<SqliteConnection>;
 /// The store that the bodies are compiled for.
 type Engine = SqliteDocs;
+
+/// One after the other: between a file and us lies no way that could be saved.
+macro_rules! together {
+    ($tx:ident, $($($statement:ident)::+($($given:tt)*)),+) => {
+        ($($($statement)::+($tx, $($given)*).await?),+)
+    };
+}
+use together;
 
 const FILE: FileKind = FileKind { name: "documents.sqlite3", application_id: 0x7968_444f, migrations: MIGRATIONS };
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite/documents");
@@ -61,9 +70,9 @@ impl SqliteDocsOptions {
 /// that name cannot move there.) Dropping the store waits for the operations that are under way.
 pub struct SqliteDocs {
     desk: Desk,
-    reads: Pool<Conn>,
+    reads: Pool<Connection>,
     /// One connection: two writers of one SQLite file would only wait for one another, and less fairly.
-    writes: Pool<Conn>,
+    writes: Pool<Connection>,
     /// After the desk: nobody else may open the file before its operations are done.
     _file: OpenedFile,
 }
@@ -92,7 +101,7 @@ impl SqliteDocs {
         &self,
         about: Option<&RoomId>,
         access: Access,
-        work: impl for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T, Stop<T>>> + Send + 'static,
+        work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Stop<T>>> + Send + 'static,
     ) -> Result<T, DocStoreError> {
         // SQLite holds every name.
         let _ = about;
@@ -121,12 +130,12 @@ impl SqliteDocs {
     }
 }
 
-fn pool(url: &str, size: usize) -> Pool<Conn> {
-    let mut config = ManagerConfig::<Conn>::default();
+fn pool(url: &str, size: usize) -> Pool<Connection> {
+    let mut config = ManagerConfig::<Connection>::default();
     config.recycling_method = RecyclingMethod::Fast;
     config.custom_setup = Box::new(|url| {
         async move {
-            let mut conn = Conn::establish(url).await?;
+            let mut conn = Connection::establish(url).await?;
             for pragma in ["PRAGMA busy_timeout = 5000", "PRAGMA synchronous = FULL", "PRAGMA journal_size_limit = 67108864"] {
                 conn.batch_execute(pragma).await.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
             }

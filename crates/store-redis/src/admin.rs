@@ -55,7 +55,12 @@ struct Queued {
 
 impl Shard {
     /// One step of a scan for keys: the keys, and the cursor of the next step.
-    async fn scan(&self, pattern: String, cursor: &str, max: usize) -> Result<(Vec<String>, Option<String>), StreamLogError> {
+    pub(crate) async fn scan(
+        &self,
+        pattern: String,
+        cursor: &str,
+        max: usize,
+    ) -> Result<(Vec<String>, Option<String>), StreamLogError> {
         let cursor = if cursor.is_empty() { "0".to_owned() } else { cursor.to_owned() };
         let (next, keys): (String, Vec<String>) = self
             .run(move |mut conn| async move {

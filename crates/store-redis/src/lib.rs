@@ -5,6 +5,7 @@
 //! have been missed. Layout of keys and streams: `docs/PROTOCOL.md`.
 
 mod admin;
+mod cache;
 mod conns;
 mod entries;
 mod error;

@@ -172,7 +172,7 @@ impl RedisLog {
         Ok(Arc::new(log))
     }
 
-    fn shard(&self, room: &RoomId) -> &Arc<Shard> {
+    pub(crate) fn shard(&self, room: &RoomId) -> &Arc<Shard> {
         self.shards.of(room)
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use yhub_core::{KeySpace, RoomId, StreamClock};
-use yhub_store::testsuite::{LogControl, QueueDamage, StreamLogRig};
+use yhub_store::testsuite::{LogControl, QueueDamage, ResponseCacheRig, StreamLogRig};
 use yhub_store_redis::{RedisLog, RedisLogOptions};
 use yhub_testkit::servers::{Redis, RedisCluster};
 
@@ -104,12 +104,32 @@ impl LogControl for Control {
 }
 
 async fn rig(servers: Servers, change: impl FnOnce(&mut RedisLogOptions)) -> StreamLogRig {
+    let (log, control) = connect(servers, change).await;
+    StreamLogRig { admin: log.clone(), log, control, keep: Box::new(()) }
+}
+
+async fn cache_rig(servers: Servers, change: impl FnOnce(&mut RedisLogOptions)) -> ResponseCacheRig {
+    let (cache, control) = connect(servers, change).await;
+    ResponseCacheRig { cache, control, keep: Box::new(()) }
+}
+
+async fn connect(servers: Servers, change: impl FnOnce(&mut RedisLogOptions)) -> (Arc<RedisLog>, Arc<Control>) {
     let control = Arc::new(Control { servers, shift_ms: AtomicI64::new(0) });
     let mut options = RedisLogOptions::new(control.nodes()[0].url());
     options.sweep = Duration::from_millis(100);
     change(&mut options);
-    let log = RedisLog::connect(options).await.expect("the log connects");
-    StreamLogRig { admin: log.clone(), log, control, keep: Box::new(()) }
+    (RedisLog::connect(options).await.expect("the log connects"), control)
+}
+
+async fn cluster() -> Servers {
+    let start = || RedisCluster::with(Redis::options().shiftable_time());
+    Servers::Cluster(tokio::task::spawn_blocking(start).await.expect("the cluster starts"))
+}
+
+/// Several shards in it.
+fn divided(options: &mut RedisLogOptions) {
+    options.cluster = true;
+    options.shards = 5;
 }
 
 async fn start(options: yhub_testkit::servers::RedisOptions) -> Box<Redis> {
@@ -120,6 +140,7 @@ mod redis {
     use super::*;
 
     yhub_store::stream_log_conformance!(async { rig(Servers::One(start(Redis::options()).await), |_| {}).await });
+    yhub_store::response_cache_conformance!(async { cache_rig(Servers::One(start(Redis::options()).await), |_| {}).await });
 }
 
 /// Nothing is pushed whole and tails hold nothing: everything is read.
@@ -149,13 +170,6 @@ mod redis_over_tls {
 mod redis_cluster {
     use super::*;
 
-    yhub_store::stream_log_conformance!(async {
-        let start = || RedisCluster::with(Redis::options().shiftable_time());
-        let cluster = tokio::task::spawn_blocking(start).await.expect("the cluster starts");
-        rig(Servers::Cluster(cluster), |options| {
-            options.cluster = true;
-            options.shards = 5;
-        })
-        .await
-    });
+    yhub_store::stream_log_conformance!(async { rig(cluster().await, divided).await });
+    yhub_store::response_cache_conformance!(async { cache_rig(cluster().await, divided).await });
 }

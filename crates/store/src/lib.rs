@@ -7,6 +7,7 @@ mod error;
 mod failure_store;
 #[cfg(feature = "testsuite")]
 pub mod faults;
+mod response_cache;
 mod stream_admin;
 mod stream_log;
 pub mod tail;
@@ -16,6 +17,7 @@ pub mod testsuite;
 pub use doc_store::{Asset4, AssetKind, AssetSelection, DocStore, StoreOutcome, StoreVersion, StoredRoom, Tombstone, VersionRow};
 pub use error::{BoxError, DocStoreError, StreamLogError};
 pub use failure_store::{FailureReport, FailureStore, FailureTally, Page, QuarantineRecord, RoomFailure};
+pub use response_cache::{CacheKey, MAX_CACHED_BYTES, MemoryCache, ResponseCache};
 pub use stream_admin::{LiveRoom, PendingTask, QuarantinedStream, Reconciled, ScanPage, StreamAdmin};
 pub use stream_log::{
     Append, Completed, LogEntry, QuarantineId, ReadLimit, ReadPage, StreamLog, Tail, TailControl, TailEvent, Task, TaskEpoch,

@@ -3,11 +3,13 @@
 //! ```ignore
 //! yhub_store::stream_log_conformance!(async { my_stream_log_rig().await });
 //! yhub_store::doc_store_conformance!(async { my_doc_store_rig().await });
+//! yhub_store::response_cache_conformance!(async { my_response_cache_rig().await });
 //! ```
 //!
 //! Each macro makes one `#[tokio::test]` a case, with a rig of its own; so the crate that uses it needs tokio as `tokio`.
 //! A case states one sentence of the traits' documentation.
 
+pub mod cache;
 pub mod docs_failures;
 pub mod docs_rows;
 pub mod docs_safety;
@@ -24,7 +26,7 @@ use std::{any::Any, future::Future, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use yhub_core::{ManualTime, RoomId, StreamClock};
 
-use crate::{DocStore, FailureStore, StreamAdmin, StreamLog};
+use crate::{DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog};
 
 /// A case that takes longer than this hangs.
 const CASE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -116,6 +118,16 @@ pub struct DocStoreRig {
     pub keep: Box<dyn Any + Send>,
 }
 
+/// A cache of responses of its own for one case.
+pub struct ResponseCacheRig {
+    /// The engine, empty.
+    pub cache: Arc<dyn ResponseCache>,
+    /// Its time.
+    pub control: Arc<dyn LogControl>,
+    /// What must live as long as the case.
+    pub keep: Box<dyn Any + Send>,
+}
+
 /// Runs one case to its end, or fails it when it hangs. For the macros.
 pub async fn run_case(case: impl Future<Output = ()>) {
     tokio::time::timeout(CASE_TIMEOUT, case).await.expect("the case hangs");
@@ -185,6 +197,18 @@ macro_rules! doc_store_conformance {
             a_quarantine_is_named_when_its_room_is_read, a_recorded_quarantine_stays_as_it_is, a_quarantine_ends_once,
             quarantines_come_oldest_first, quarantines_come_in_pages, odd_rooms_fail_apart,
             names_that_cannot_be_kept_are_refused_as_names;
+        );
+    };
+}
+
+/// One test for each case of kept responses, on the rig that the expression makes: a future of a
+/// [`ResponseCacheRig`](crate::testsuite::ResponseCacheRig).
+#[macro_export]
+macro_rules! response_cache_conformance {
+    ($rig:expr) => {
+        $crate::conformance_cases!($rig;
+            cache: bytes_come_back_exactly, other_questions_have_other_answers, the_next_takes_the_place, a_time_ends,
+            what_cannot_be_kept_is_not_there, a_forgotten_room_takes_nobody_along, a_room_with_many_is_forgotten;
         );
     };
 }

@@ -16,7 +16,7 @@ mod update;
 pub use attribute::{AttributeName, ContentAttribute};
 pub use content_ids::ContentIds;
 pub use content_map::{Content, ContentMap};
-pub use doc::{gc_merge, integrate_merge};
+pub use doc::{forget, gc_merge, integrate_merge, undo};
 pub use guard::{
     GuardError, Inspected, Limits, UpdateSummary, check_content_ids, check_delete_set, check_id_set, check_state_vector,
     check_update, inspect_update,

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
 
 use serde_json::Value;
-use yhub_content::{gc_merge, integrate_merge, merge};
+use yhub_content::{ContentIds, IdSet, forget, gc_merge, integrate_merge, merge, undo};
 use yhub_testkit::vectors::{hex, list, load, text, to_hex, uint};
 
 fn scenarios() -> Vec<(String, Value)> {
@@ -69,4 +69,33 @@ fn vectors_documents_with_a_hole_keep_what_waits() {
         updates.remove(uint(&hole["missing"]) as usize);
         Some((gc_merge(&updates).unwrap(), hole["docState"].clone()))
     });
+}
+
+#[test]
+fn vectors_documents_that_forget() {
+    for (name, scenario) in scenarios() {
+        for case in list(&scenario["gcIdSet"]) {
+            let set = IdSet::from_bytes(&hex(&case["idset"])).unwrap();
+            let nongc = hex(&scenario["nongcDoc"]["hex"]);
+            let found = forget(&nongc, &set).unwrap();
+            assert_eq!(to_hex(&found), text(&case["hex"]), "{name}, {}", text(&case["note"]));
+        }
+    }
+}
+
+#[test]
+fn vectors_documents_that_are_taken_back() {
+    let mut different = Vec::new();
+    for (name, scenario) in scenarios() {
+        for case in scenario["undo"].as_array().unwrap() {
+            let ids = ContentIds::from_bytes(&hex(&case["revert"])).unwrap();
+            let nongc = hex(&scenario["nongcDoc"]["hex"]);
+            let found = undo(&nongc, &ids, uint(&case["clientId"])).unwrap();
+            let expected = case["update"].as_str();
+            if found.as_deref().map(to_hex).as_deref() != expected {
+                different.push(format!("{name}, {}\n  found    {found:02x?}\n  expected {expected:?}", text(&case["note"])));
+            }
+        }
+    }
+    assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
 }

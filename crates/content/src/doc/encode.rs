@@ -51,7 +51,13 @@ impl Document<'_> {
     }
 
     /// Writes the integrated blocks of a client; gives the number of structs and the first clock, if there are any.
-    fn write_section(&self, out: &mut Vec<u8>, from: u32, blocks: &[Block], deletes: &mut Deletes) -> Option<(u64, u32)> {
+    pub(super) fn write_section(
+        &self,
+        out: &mut Vec<u8>,
+        from: u32,
+        blocks: &[Block],
+        deletes: &mut Deletes,
+    ) -> Option<(u64, u32)> {
         let mut count = 0;
         let mut first_clock = None;
         let mut end = 0;

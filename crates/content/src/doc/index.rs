@@ -42,6 +42,17 @@ impl ClientIndex {
         Self { from, to, first_clock, shift, before }
     }
 
+    /// Of a client that has no blocks yet; each that is added stands behind all others, from `from` on.
+    pub(super) fn growing(from: u32) -> Self {
+        Self { from, to: from, first_clock: 0, shift: 31, before: vec![0, 0] }
+    }
+
+    /// One block more, behind all others; of a client that [`Self::growing`] made.
+    pub(super) fn grow(&mut self) {
+        self.to += 1;
+        self.before[1] += 1;
+    }
+
     /// The last block that begins at `clock` or before, if there is one; `clocks` are those of all blocks.
     #[inline]
     pub(super) fn last_from(&self, clocks: &[u32], clock: u32) -> Option<u32> {

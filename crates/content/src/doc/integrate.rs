@@ -25,12 +25,24 @@ enum Needs {
 }
 
 /// Which blocks the search for a place has passed: for each the block that was placed, and the step.
-struct Passed(Vec<(u32, u32)>);
+pub(super) struct Passed(Vec<(u32, u32)>);
+
+impl Passed {
+    /// For searches among so many blocks.
+    pub(super) fn over(blocks: usize) -> Self {
+        Self(vec![(NONE, 0); blocks])
+    }
+
+    /// There is one block more.
+    pub(super) fn grow(&mut self) {
+        self.0.push((NONE, 0));
+    }
+}
 
 impl Document<'_> {
     /// Integrates all blocks that can be, in `max_steps` and some for each block.
     pub(super) fn integrate(&mut self, max_steps: u64) -> Result<(), UpdateError> {
-        let mut passed = Passed(vec![(NONE, 0); self.blocks.len()]);
+        let mut passed = Passed::over(self.blocks.len());
         let mut steps_left = max_steps + STEPS_PER_BLOCK * self.blocks.len() as u64;
         let mut stack = Vec::new();
         let mut any_waits = false;
@@ -163,7 +175,7 @@ impl Document<'_> {
     }
 
     /// The left neighbour that a block gets between `left` and `right`, among what others inserted there.
-    fn find_place(
+    pub(super) fn find_place(
         &self,
         index: u32,
         mut left: u32,
@@ -217,7 +229,7 @@ impl Document<'_> {
     }
 
     /// Links a block behind `left`, or at the beginning.
-    fn link(&mut self, index: u32, left: u32) {
+    pub(super) fn link(&mut self, index: u32, left: u32) {
         let Block { parent, key, .. } = self.blocks[index as usize];
         let right = match self.blocks.get_mut(left as usize) {
             Some(left) => std::mem::replace(&mut left.right, index),
@@ -248,9 +260,7 @@ impl Document<'_> {
             if holds == NONE {
                 continue;
             }
-            let lists =
-                std::iter::once(self.types.get(holds).first).chain(self.types.attributes(holds).map(|attribute| attribute.first));
-            for first in lists {
+            for first in self.lists_of(holds) {
                 let mut next = first;
                 while let Some(child) = self.blocks.get_mut(next as usize) {
                     if !std::mem::replace(&mut child.deleted, true) && child.holds != NONE {
@@ -260,6 +270,11 @@ impl Document<'_> {
                 }
             }
         }
+    }
+
+    /// The first item of the list of a type, and of the values of each of its attributes.
+    pub(super) fn lists_of(&self, of: u32) -> Vec<u32> {
+        std::iter::once(self.types.get(of).first).chain(self.types.attributes(of).map(|attribute| attribute.first)).collect()
     }
 
     /// Applies deleted ranges (client number, start, end), which end where blocks do. What is not here waits.

@@ -17,9 +17,10 @@ mod integrate;
 #[cfg(test)]
 mod order_tests;
 mod types;
+mod undo;
 
 use crate::update::merge_anew;
-use crate::{UpdateError, UpdateReader};
+use crate::{ContentIds, IdSet, UpdateError, UpdateReader};
 
 use self::block::Block;
 use self::index::ClientIndex;
@@ -53,6 +54,44 @@ pub fn integrate_merge<T: AsRef<[u8]>>(updates: &[T]) -> Result<Vec<u8>, UpdateE
         UpdateReader::new(update.as_ref())?.deletes(|client, start, end| ends.extend([(client, start), (client, end)]))?;
     }
     Document::load(&merged, &ends)?.encode()
+}
+
+/// Forgets the deleted content of `update` that lies in `ids`: of what is deleted there only length and place stay, and of what
+/// lies inside of that only the length. Content that is not deleted stays, in `ids` or not; so does deleted content elsewhere.
+///
+/// The document looks the same before and after. Takes an update that holds a whole history, as [`integrate_merge`] does.
+///
+/// # Errors
+/// As [`gc_merge`].
+pub fn forget(update: &[u8], ids: &IdSet) -> Result<Vec<u8>, UpdateError> {
+    let merged = merge_anew(&[update])?;
+    let mut document = Document::load(&merged, &ends_of(ids))?;
+    document.collect_within(ids);
+    document.encode()
+}
+
+/// The update that takes back the changes `ids` of the document `update`: what they inserted is deleted, and what they deleted is
+/// inserted anew. What they both inserted and deleted stays as it is. An attribute gets the value back that they took from it,
+/// whoever has set it since.
+///
+/// Whoever applies the result sees it as the work of `client`, which must be new to the document: if it is not, the next number
+/// that is takes its place. `None` if there is nothing to take back. What was garbage collected cannot come back.
+///
+/// Takes an update that holds a whole history, as [`integrate_merge`] does.
+///
+/// # Errors
+/// As [`gc_merge`].
+pub fn undo(update: &[u8], ids: &ContentIds, client: u64) -> Result<Option<Vec<u8>>, UpdateError> {
+    let merged = merge_anew(&[update])?;
+    let (inserts, deletes) = (ids.inserts.difference(&ids.deletes), ids.deletes.difference(&ids.inserts));
+    let ends = [ends_of(&inserts), ends_of(&deletes)].concat();
+    Document::load(&merged, &ends)?.undo(&inserts, &deletes, client)
+}
+
+/// Where the ranges of `ids` begin and end.
+fn ends_of(ids: &IdSet) -> Vec<(u64, u32)> {
+    let ranges = ids.iter().flat_map(|(client, ranges)| ranges.iter().map(move |range| (client, range)));
+    ranges.flat_map(|(client, range)| [(client, range.clock()), (client, range.end())]).collect()
 }
 
 /// An update, integrated. See the module's first lines.

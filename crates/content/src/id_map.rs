@@ -139,6 +139,13 @@ impl IdMap {
         self.clients.iter().flat_map(|(&client, ranges)| ranges.iter().map(move |span| (client, span.range))).collect()
     }
 
+    /// What it says of one id, if it says anything.
+    pub fn at(&self, client: u64, clock: u32) -> Option<Attributes<'_>> {
+        let ranges = self.clients.get(&client)?;
+        let found = ranges.get(ranges.partition_point(|found| found.range.end() <= clock))?;
+        found.range.contains(clock).then_some(Attributes { tables: &self.tables, list: found.list })
+    }
+
     /// Is nothing in it?
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 use yhub_content::{ContentIds, IdSet, forget, gc_merge, integrate_merge, merge, undo};
-use yhub_testkit::vectors::{hex, list, load, text, to_hex, uint};
+use yhub_testkit::vectors::{hex, items, list, load, text, to_hex, uint};
 
 fn scenarios() -> Vec<(String, Value)> {
     let mut all = Vec::new();
@@ -87,7 +87,7 @@ fn vectors_documents_that_forget() {
 fn vectors_documents_that_are_taken_back() {
     let mut different = Vec::new();
     for (name, scenario) in scenarios() {
-        for case in scenario["undo"].as_array().unwrap() {
+        for case in items(&scenario["undo"]) {
             let ids = ContentIds::from_bytes(&hex(&case["revert"])).unwrap();
             let nongc = hex(&scenario["nongcDoc"]["hex"]);
             let found = undo(&nongc, &ids, uint(&case["clientId"])).unwrap();

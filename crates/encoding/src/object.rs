@@ -48,6 +48,11 @@ impl Object {
         self.0.insert(at, (key.into(), value));
     }
 
+    /// Takes `key` out, if it is there.
+    pub fn remove(&mut self, key: &str) {
+        self.0.retain(|(k, _)| **k != *key);
+    }
+
     /// Keys and values in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Any)> {
         self.0.iter().map(|(key, value)| (&**key, value))

@@ -154,7 +154,7 @@ impl Document<'_> {
         }
     }
 
-    fn payload(&self, block: &Block) -> &[u8] {
+    pub(super) fn payload(&self, block: &Block) -> &[u8] {
         self.bytes.get(block.payload.0 as usize..block.payload.1 as usize).unwrap_or_default()
     }
 

@@ -16,11 +16,14 @@ mod index;
 mod integrate;
 #[cfg(test)]
 mod order_tests;
+mod render;
 mod types;
 mod undo;
 
 use crate::update::merge_anew;
 use crate::{ContentIds, IdSet, UpdateError, UpdateReader};
+
+pub(crate) use self::render::Look;
 
 use self::block::Block;
 use self::index::ClientIndex;

@@ -22,6 +22,7 @@ pub(super) struct Type {
 pub(super) struct Attribute {
     pub(super) first: u32,
     pub(super) last: u32,
+    key: u32,
     next: u32,
 }
 
@@ -60,6 +61,16 @@ impl<'a> Types<'a> {
         *self.roots.entry(name).or_insert_with(|| push_type(types, NONE, name))
     }
 
+    /// The root with this name, if it was mentioned.
+    pub(super) fn find_root(&self, name: &str) -> Option<u32> {
+        self.roots.get(self.name_indices.get(name)?).copied()
+    }
+
+    /// The root that was mentioned first.
+    pub(super) fn first_root(&self) -> Option<&'a str> {
+        self.types.iter().find(|of| of.item == NONE).map(|root| self.name(root.name))
+    }
+
     /// A new type that `item` holds.
     pub(super) fn nested(&mut self, item: u32) -> u32 {
         push_type(&mut self.types, item, NONE)
@@ -83,11 +94,18 @@ impl<'a> Types<'a> {
         let (attributes, types) = (&mut self.attributes, &mut self.types);
         let index = *self.attribute_indices.entry((of, key)).or_insert_with(|| {
             let index = attributes.len() as u32;
-            attributes.push(Attribute { first: NONE, last: NONE, next: types[of as usize].attributes });
+            attributes.push(Attribute { first: NONE, last: NONE, key, next: types[of as usize].attributes });
             types[of as usize].attributes = index;
             index
         });
         &mut self.attributes[index as usize]
+    }
+
+    /// The keys of a type and the present value of each, in the order in which they were set first.
+    pub(super) fn keys(&self, of: u32) -> Vec<(&'a str, u32)> {
+        let mut keys: Vec<_> = self.attributes(of).map(|attribute| (self.name(attribute.key), attribute.last)).collect();
+        keys.reverse();
+        keys
     }
 
     /// The first value of each attribute of a type.

@@ -52,6 +52,12 @@ pub enum UpdateError {
         /// Where the text ends.
         at: usize,
     },
+    /// Nodes are nested in one another too deeply to be shown.
+    #[error("the node at byte {at} lies too deep in others to be shown")]
+    NestedTooDeep {
+        /// Where its struct begins.
+        at: usize,
+    },
     /// Integrating takes far more steps than the documents of people do: the update was made for that.
     #[error("integrating the update takes too many steps: too many insertions at one place")]
     TooManySteps,

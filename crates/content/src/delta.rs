@@ -1,0 +1,131 @@
+//! Deltas: a node of a document as the list of what it shows, with who wrote and deleted it.
+//!
+//! The form is that of the delta JSON of Yjs 14; `docs/PROTOCOL.md` describes it.
+
+use yhub_encoding::{Any, Object};
+
+/// What a node shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Delta {
+    /// The name of the node, if it has one.
+    pub name: Option<Box<str>>,
+    /// Its attributes, by key.
+    pub attrs: Vec<(Box<str>, DeltaAttr)>,
+    /// Its content, in order.
+    pub children: Vec<DeltaOp>,
+}
+
+/// An attribute of a node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeltaAttr {
+    /// Its value; `None` if it was deleted and is only shown for who did it.
+    pub value: Option<DeltaItem>,
+    /// Who set or deleted it.
+    pub attribution: Option<Object>,
+}
+
+/// A run of content of one kind that looks alike and is of the same people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeltaOp {
+    /// The content.
+    pub insert: DeltaInsert,
+    /// How text looks.
+    pub format: Object,
+    /// Who inserted, deleted and formatted it.
+    pub attribution: Option<Object>,
+}
+
+/// Content.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DeltaInsert {
+    /// Text.
+    Text(String),
+    /// Values and nodes.
+    List(Vec<DeltaItem>),
+}
+
+/// One element.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DeltaItem {
+    /// A value.
+    Value(Any),
+    /// A node.
+    Node(Box<Delta>),
+}
+
+impl Delta {
+    /// Appends what follows: text to text and elements to elements if they look alike and are of the same people.
+    pub(crate) fn push(&mut self, op: DeltaOp) {
+        if let Some(last) = self.children.last_mut()
+            && last.format == op.format
+            && last.attribution == op.attribution
+        {
+            match (&mut last.insert, op.insert) {
+                (DeltaInsert::Text(text), DeltaInsert::Text(more)) => return text.push_str(&more),
+                (DeltaInsert::List(list), DeltaInsert::List(more)) => return list.extend(more),
+                (_, insert) => return self.children.push(DeltaOp { insert, ..op }),
+            }
+        }
+        self.children.push(op);
+    }
+
+    /// The delta as a value, in the order of keys that JavaScript gives it.
+    pub fn to_any(&self) -> Any {
+        let mut delta = typed("delta");
+        if let Some(name) = &self.name {
+            delta.insert("name", Any::String(name.clone()));
+        }
+        if !self.attrs.is_empty() {
+            let attrs = self.attrs.iter().map(|(key, attr)| (key.clone(), attr.to_any())).collect();
+            delta.insert("attrs", Any::Object(Object::from_entries(attrs)));
+        }
+        if !self.children.is_empty() {
+            delta.insert("children", Any::Array(self.children.iter().map(DeltaOp::to_any).collect()));
+        }
+        Any::Object(delta)
+    }
+}
+
+impl DeltaAttr {
+    fn to_any(&self) -> Any {
+        let mut attr = typed(if self.value.is_some() { "insert" } else { "delete" });
+        if let Some(value) = &self.value {
+            attr.insert("value", value.to_any());
+        }
+        if let Some(attribution) = &self.attribution {
+            attr.insert("attribution", Any::Object(attribution.clone()));
+        }
+        Any::Object(attr)
+    }
+}
+
+impl DeltaOp {
+    fn to_any(&self) -> Any {
+        let mut op = typed("insert");
+        let insert = match &self.insert {
+            DeltaInsert::Text(text) => Any::String(text.as_str().into()),
+            DeltaInsert::List(list) => Any::Array(list.iter().map(DeltaItem::to_any).collect()),
+        };
+        op.insert("insert", insert);
+        if !self.format.is_empty() {
+            op.insert("format", Any::Object(self.format.clone()));
+        }
+        if let Some(attribution) = &self.attribution {
+            op.insert("attribution", Any::Object(attribution.clone()));
+        }
+        Any::Object(op)
+    }
+}
+
+impl DeltaItem {
+    fn to_any(&self) -> Any {
+        match self {
+            Self::Value(value) => value.clone(),
+            Self::Node(delta) => delta.to_any(),
+        }
+    }
+}
+
+fn typed(name: &str) -> Object {
+    Object::from_entries(vec![("type".into(), name.into())])
+}

@@ -1,0 +1,218 @@
+//! What happened, in the order of time: changes of one author that follow each other closely are one entry.
+
+use yhub_encoding::{Any, Object};
+
+use super::{ChangeFilter, divided, ids_upto, part};
+use crate::{Attributes, ContentAttribute, ContentMap, Delta, IdMap, IdSet, UpdateError, doc::Look};
+
+/// What to list, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActivityQuery {
+    /// Which changes.
+    pub filter: ChangeFilter,
+    /// At most so many entries; 0 for all.
+    pub limit: u64,
+    /// The latest first.
+    pub newest_first: bool,
+    /// Are changes of one author that follow each other closely one entry? Otherwise only those of one millisecond are.
+    pub group: bool,
+    /// They do if less than so many milliseconds lie between them.
+    pub max_gap_ms: f64,
+    /// An entry spans less than so many milliseconds.
+    pub max_duration_ms: f64,
+    /// With what else is said of the changes.
+    pub custom: bool,
+    /// With what the document looked like, and what changed in it.
+    pub delta: bool,
+    /// With the document, as far as the entries show it.
+    pub ydoc: bool,
+    /// With who changed what.
+    pub attributions: bool,
+}
+
+impl Default for ActivityQuery {
+    fn default() -> Self {
+        Self {
+            filter: ChangeFilter::default(),
+            limit: 0,
+            newest_first: false,
+            group: true,
+            max_gap_ms: 1_000.0,
+            max_duration_ms: 9_007_199_254_740_991.0,
+            custom: false,
+            delta: false,
+            ydoc: false,
+            attributions: false,
+        }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Activity {
+    /// The document that the entries speak of, if asked for.
+    pub ydoc: Option<Vec<u8>>,
+    /// One after the other.
+    pub entries: Vec<ActivityEntry>,
+}
+
+/// Changes of one author.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActivityEntry {
+    /// When the first was made, in milliseconds since 1970.
+    pub from: f64,
+    /// When the last was.
+    pub to: f64,
+    /// Whose; `Null` if that is not known.
+    pub by: Any,
+    /// What else is said of them: keys and values; `None` if not asked for.
+    pub custom: Option<Vec<(String, Any)>>,
+    /// What the document looked like at [`Self::to`], and what had changed.
+    pub delta: Option<Delta>,
+    /// Who changed what, encoded ([`ContentMap::encode`]).
+    pub attributions: Option<Vec<u8>>,
+    /// What was there at [`Self::to`], encoded ([`IdSet::encode`]).
+    pub rendered: Option<Vec<u8>>,
+}
+
+/// Lists what happened to the document whose whole history is `history`, and of whose content `map` says who made it.
+///
+/// # Errors
+/// If `history` is damaged, or takes too many steps to be integrated.
+pub fn activity(history: &[u8], map: &ContentMap, query: &ActivityQuery) -> Result<Activity, UpdateError> {
+    // No author is every author here.
+    let mut filter = query.filter.clone();
+    filter.by = filter.by.filter(|by| !by.is_empty());
+    let found = filter.apply(map);
+    let mut entries = grouped(raw_entries(&found, query.custom), query);
+    if query.newest_first {
+        entries.reverse();
+    }
+    if query.limit > 0 {
+        entries.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+    }
+    let ydoc =
+        if query.delta || query.ydoc || query.attributions { show(history, map, &found, query, &mut entries)? } else { None };
+    Ok(Activity { ydoc, entries })
+}
+
+/// One for each range that has a time, in the order of time.
+fn raw_entries(found: &ContentMap, custom: bool) -> Vec<ActivityEntry> {
+    let mut entries = Vec::with_capacity(found.inserts.range_count() + found.deletes.range_count());
+    for (half, who, when) in [(&found.inserts, "insert", "insertAt"), (&found.deletes, "delete", "deleteAt")] {
+        for (_, _, attributes) in half.iter() {
+            let Some(at) = attributes.values(when).last().and_then(Any::as_f64) else { continue };
+            let by = attributes.values(who).last().cloned().unwrap_or(Any::Null);
+            let custom = custom.then(|| pairs(attributes, who));
+            entries.push(ActivityEntry { from: at, to: at, by, custom, delta: None, attributions: None, rendered: None });
+        }
+    }
+    // Equal times stay in this order.
+    entries.sort_by(|one, other| one.from.total_cmp(&other.from));
+    entries
+}
+
+/// What else is said, by name, without the part that all these names begin with.
+fn pairs(attributes: Attributes<'_>, who: &str) -> Vec<(String, Any)> {
+    let key = |attribute: &ContentAttribute| Some(attribute.name.strip_prefix(who)?.strip_prefix(':')?.to_owned());
+    attributes.iter().filter_map(|attribute| Some((key(attribute)?, attribute.value.clone()))).collect()
+}
+
+fn grouped(raw: Vec<ActivityEntry>, query: &ActivityQuery) -> Vec<ActivityEntry> {
+    let gap = if query.group { query.max_gap_ms } else { 1.0 };
+    let mut kept: Vec<ActivityEntry> = Vec::new();
+    for entry in raw {
+        match kept.last_mut() {
+            Some(last) if last.by == entry.by && entry.from - last.to < gap && entry.to - last.from < query.max_duration_ms => {
+                last.to = entry.to;
+                if let (Some(custom), Some(more)) = (&mut last.custom, entry.custom) {
+                    custom.extend(more);
+                }
+            }
+            _ => kept.push(entry),
+        }
+    }
+    for custom in kept.iter_mut().filter_map(|entry| entry.custom.as_mut()) {
+        let mut seen = std::collections::HashSet::new();
+        custom.retain(|pair| seen.insert(pair.clone()));
+    }
+    kept
+}
+
+/// Fills in what the entries show. Gives the document, if that is asked for.
+fn show(
+    history: &[u8],
+    map: &ContentMap,
+    found: &ContentMap,
+    query: &ActivityQuery,
+    entries: &mut [ActivityEntry],
+) -> Result<Option<Vec<u8>>, UpdateError> {
+    let latest = entries.iter().map(|entry| entry.to).fold(f64::NEG_INFINITY, f64::max);
+    let ids = ids_upto(map, Some(latest).filter(|latest| latest.is_finite()));
+    let update = part(history, &ids)?;
+    let mut document = divided(&update, &[map, found])?;
+    let root = document.first_root().unwrap_or_default().to_owned();
+    let states: Vec<IdSet> = entries
+        .iter()
+        .map(|entry| {
+            let then = ids_upto(map, Some(entry.to));
+            then.inserts.difference(&then.deletes)
+        })
+        .collect();
+    if query.ydoc {
+        let changed = found.to_ids();
+        let keep = IdSet::union(states.iter().chain([&changed.inserts, &changed.deletes]));
+        document.collect_within(&ids.deletes.difference(&keep));
+    }
+    for (entry, rendered) in entries.iter_mut().zip(&states) {
+        let filter = ChangeFilter { from: Some(entry.from), to: Some(entry.to), ..ChangeFilter::default() };
+        let said =
+            |who: &str, when: &str| [ContentAttribute::new(who, entry.by.clone()), ContentAttribute::new(when, entry.from)];
+        let changed = filter.apply(found).to_ids();
+        let attributed = ContentMap::from_ids(&changed, &said("insert", "insertAt"), &said("delete", "deleteAt"));
+        if query.delta {
+            let both = IdMap::union([&attributed.inserts, &attributed.deletes]);
+            let look = Look { attributed: &both, rendered: Some(rendered), deep: true };
+            entry.delta = Some(document.render_root(&root, &look)?);
+        }
+        entry.attributions = query.attributions.then(|| attributed.to_bytes());
+        entry.rendered = query.ydoc.then(|| rendered.to_bytes());
+    }
+    query.ydoc.then(|| document.encode()).transpose()
+}
+
+impl Activity {
+    /// The answer as a value, in the order of keys that y/hub gives it.
+    pub fn to_any(&self) -> Any {
+        let entries = Any::Array(self.entries.iter().map(ActivityEntry::to_any).collect());
+        let mut object = Object::new();
+        if let Some(ydoc) = &self.ydoc {
+            object.insert("ydoc", Any::Bytes(ydoc.as_slice().into()));
+        }
+        object.insert("activity", entries);
+        Any::Object(object)
+    }
+}
+
+impl ActivityEntry {
+    fn to_any(&self) -> Any {
+        let mut object = Object::new();
+        object.insert("from", Any::Number(self.from));
+        object.insert("to", Any::Number(self.to));
+        object.insert("by", self.by.clone());
+        let pair = |(key, value): &(String, Any)| {
+            Any::Object(Object::from_entries(vec![("k".into(), key.as_str().into()), ("v".into(), value.clone())]))
+        };
+        let custom = self.custom.as_ref().map_or(Any::Null, |pairs| Any::Array(pairs.iter().map(pair).collect()));
+        object.insert("customAttributions", custom);
+        if let Some(delta) = &self.delta {
+            object.insert("delta", delta.to_any());
+        }
+        for (key, bytes) in [("attributions", &self.attributions), ("renderedContent", &self.rendered)] {
+            if let Some(bytes) = bytes {
+                object.insert(key, Any::Bytes(bytes.as_slice().into()));
+            }
+        }
+        Any::Object(object)
+    }
+}

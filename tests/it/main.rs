@@ -10,6 +10,7 @@ mod chaos;
 mod cli;
 mod clients;
 mod crash;
+mod ground;
 mod hostile;
 mod joins;
 mod lasting;

@@ -21,3 +21,4 @@ mod operate;
 mod shutdown;
 mod silence;
 mod sync;
+mod takeover;

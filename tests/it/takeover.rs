@@ -16,7 +16,7 @@ use yhub_testkit::{
 
 use crate::{
     ground::Ground,
-    support::{ORG, room},
+    support::{ORG, path, room},
 };
 
 /// In the order of the columns.
@@ -65,8 +65,8 @@ impl Deployment {
         room
     }
 
-    /// Lets a compactor work until nothing is left to be compacted.
-    fn compact(&self) {
+    /// Lets a compactor work until nothing is left to be compacted. It complains about so many tasks, and about nothing else.
+    fn compact(&self, dead_letters: usize) {
         let launch = self.ground.node("worker").args(["--role", "worker"]).without_port("compacts, without a port");
         let worker = launch.start();
         block_until("the streams to drain", || self.ground.is_drained());
@@ -74,7 +74,10 @@ impl Deployment {
         worker.terminate();
         assert_eq!(worker.wait(), Some(0), "{}", launch.log());
         let log = launch.log();
-        assert!(!log.contains("panicked") && !log.contains("could not compact"), "{log}");
+        let is_complaint = |line: &&str| [" WARN ", " ERROR ", "panicked"].iter().any(|word| line.contains(word));
+        let complaints: Vec<&str> = log.lines().filter(is_complaint).collect();
+        assert!(complaints.iter().all(|complaint| complaint.contains("alarm=dead_letter")), "{complaints:#?}");
+        assert_eq!(complaints.len(), dead_letters, "{log}");
     }
 
     /// The one row that there must be.
@@ -164,7 +167,7 @@ async fn captured_streams_and_tasks_become_the_rows_that_were_captured() {
     for task in list(&live["worker"]) {
         deployment.ground.enqueue(text(&task["id"]), "compact", text(&task["fields"]["compact"]));
     }
-    deployment.compact();
+    deployment.compact(0);
     for (room, golden) in &rooms {
         Expected::captured(golden).assert_is(&deployment.stored(room).await);
     }
@@ -187,7 +190,7 @@ async fn rows_that_reach_to_the_end_of_their_stream_are_left_as_they_are() {
         rooms.push((deployment.captured(golden, true), golden));
         deployment.ground.enqueue("*", "compact", text(&golden["redisKey"]));
     }
-    deployment.compact();
+    deployment.compact(0);
     for (room, golden) in rooms {
         let ([row], stored) = (list(&golden["rows"]), deployment.stored(&room).await) else { panic!("one row") };
         assert_eq!((stored.t.as_str(), stored.is_reference), (text(&row["t"]), flags(row)));
@@ -196,7 +199,7 @@ async fn rows_that_reach_to_the_end_of_their_stream_are_left_as_they_are() {
     }
 }
 
-/// What stands in an odd stream after each entry but the last: fillers, and messages and fields of versions to come.
+/// Fillers, and messages and fields of versions to come, at the clocks after `clock`.
 fn oddities(deployment: &Deployment, key: &str, clock: &str) {
     let messages = load("hub-messages");
     let unknown = list(&messages["messages"]).iter().find(|message| {
@@ -251,11 +254,29 @@ async fn earlier_rows_and_odd_streams_are_folded_to_the_same_rows() {
         }
     }
     assert_eq!(rooms.len(), 6);
-    deployment.compact();
+    deployment.compact(2);
     for (docid, expected) in rooms {
         println!("{docid}");
         expected.assert_is(&deployment.stored(&room(&docid)).await);
     }
     let dead = deployment.ground.redis().cli(["XRANGE", "yhub:dead_letters", "-", "+"]);
     assert!(dead.contains("vacuum") && dead.contains("somebody:else:room"), "{dead}");
+}
+
+/// Both at once, as long as it takes: what a y/hub beside the hub appends is shown to the clients of the hub.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_see_what_another_writes_around_what_nobody_knows() {
+    let deployment = Deployment::start().await;
+    // Nothing leaves the stream while others write into it.
+    let hub = deployment.ground.launch().set("worker.task_debounce_ms", 3_600_000).start();
+    let mut client = TestClient::connect(hub.addr(), &path("both")).await;
+    client.sync().await;
+    let key = format!("yhub:room:{ORG}:both:main");
+    for step in list(&list(&load("history")["histories"])[0]["steps"]) {
+        let last = deployment.ground.redis().cli(["XADD", &key, "*", "later", "1"]);
+        oddities(&deployment, &key, &last);
+        deployment.entry(&key, "*", [(&b"m"[..], &hex(&step["streamMessage"])[..]), LATER]);
+        client.shown(&hex(&step["update"])).await;
+    }
+    assert!(!hub.launch().log().contains(" WARN "), "{}", hub.launch().log());
 }

@@ -168,10 +168,14 @@ async fn a_running_hub_does_what_commands_say(stage: Stage) {
 async fn what_fails_is_listed_set_aside_and_shown(stage: Stage) {
     let ground = Ground::of(stage).await;
     let dir = ground.dir();
-    let hub = ground.launch().set("worker.retry_ms", 100).set("worker.quarantine_after", 3).start();
+    // It is tried again when somebody says so.
+    let hub = ground.launch().set("worker.retry_ms", 300_000).set("worker.quarantine_after", 2).start();
     ground.redis().cli(["XADD", "yhub:room:acme:fails:main", "*", "m", "no message"]);
     ground.enqueue("*", "compact", "yhub:room:acme:fails:main");
     block_until("the failure to be listed", || json(dir, &["failures"])["failures"][0]["room"]["name"] == "acme/fails@main");
+    assert_eq!(done(dir, &["quarantine", "list"]), "nothing is set aside\n");
+    // A moment after the failure is on record, its task is given back.
+    block_until("the room to be hastened", || run(dir, &["compaction", "now", "acme/fails"]).0 == 0);
     block_until("the stream to be set aside", || json(dir, &["quarantine", "list"])["quarantined"][0]["state"] == "set aside");
     let listed = json(dir, &["quarantine", "list"]);
     let id = listed["quarantined"][0]["id"].as_str().unwrap();

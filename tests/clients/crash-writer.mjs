@@ -13,7 +13,8 @@
 //   pause     → {"event":"paused"}                         all sockets are closed, nobody reconnects; edits go on offline
 //   check     → {"event":"checked", ok, complaints, …}     judges what a stranger is given now; see below
 //   resume    → {"event":"resumed"}                        all are connected and synced again
-//   stop      → {"event":"verdict", ok, complaints, file}  writing ends; everything is synced, judged, and written to the file
+//   stop      → {"event":"verdict", ok, complaints, closes, file}  writing ends; everything is synced, judged, and written to the
+//                                                        file; `closes`: the code of each socket that was closed until then
 //
 // A round: kill the hub, `pause`, start it again, `check`, `resume`. The order matters: a writer that reconnects gives the hub what
 // it has lost, so what the hub lost by itself shows only to a `check` that comes before any writer is back.
@@ -149,13 +150,14 @@ async function run () {
       await work
       await reconnect()
       await settled(clients, 2 * DEADLINE_MS)
+      const closes = clients.flatMap(({ traffic }) => traffic.closes)
       const complaints = await judgeRoom(ledger, room, org, { complete: true })
       for (const { name, kit, doc } of clients) {
         for (const complaint of ledger.judge([kit.encode(doc)], { complete: true })) complaints.push(`${name}: ${complaint}`)
       }
       const documents = Object.fromEntries(writers.map(({ user, client }) => [user, hex(client.kit.encode(client.doc))]))
       writeFileSync(file, JSON.stringify({ room, org, seed, ...ledger.toJSON(), documents }))
-      say('verdict', { ok: complaints.length === 0, made: ledger.madeCount, seen: ledger.seenCount, complaints, file })
+      say('verdict', { ok: complaints.length === 0, made: ledger.madeCount, seen: ledger.seenCount, complaints, closes, file })
       clearInterval(progress)
       process.exit(complaints.length === 0 ? 0 : 1)
     }

@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::json;
 use yhub::Config;
 use yhub_testkit::{
     HubProcess, Launch, Random, block_until,
@@ -165,21 +166,32 @@ impl QueueWatch {
 /// Breaks something, waits, and puts it right.
 type Break = fn(&mut Scene, &mut Random);
 
+/// What becomes of the sockets of the clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sockets {
+    MayClose,
+    StayOpen,
+}
+
 fn wait(random: &mut Random, from_ms: u64, to_ms: u64) {
     // No event ends the time for which clients go on writing.
     thread::sleep(Duration::from_millis(from_ms + random.below((to_ms - from_ms) as usize) as u64));
 }
 
 fn chaos(name: &str, break_it: Break) {
+    chaos_with(name, Sockets::MayClose, break_it);
+}
+
+fn chaos_with(name: &str, sockets: Sockets, break_it: Break) {
     let rounds: usize = env::var("YHUB_CHAOS_ROUNDS").map_or(3, |rounds| rounds.parse().expect("a number of rounds"));
     let seeds = env::var("YHUB_CHAOS_SEEDS").unwrap_or_else(|_| "1,2".into());
     for seed in seeds.split(',').map(|seed| seed.trim().parse().expect("seeds are numbers")) {
         println!("{name}: seed {seed}");
-        run(name, seed, rounds, break_it);
+        run(name, seed, rounds, sockets, break_it);
     }
 }
 
-fn run(name: &str, seed: u64, rounds: usize, break_it: Break) {
+fn run(name: &str, seed: u64, rounds: usize, sockets: Sockets, break_it: Break) {
     let mut random = Random::new(seed);
     let mut scene = Scene::start(seed);
     let watch = QueueWatch::start(scene.redis.clone());
@@ -193,6 +205,9 @@ fn run(name: &str, seed: u64, rounds: usize, break_it: Break) {
     wait(&mut random, 300, 1_500);
     let verdict = writers.ask("stop", "verdict");
     assert_eq!(verdict["ok"], true, "{name}, seed {seed}: {verdict:#}\n{}", scene.logs());
+    if sockets == Sockets::StayOpen {
+        assert_eq!(verdict["closes"], json!([]), "{name}, seed {seed}: sockets were closed\n{}", scene.logs());
+    }
     drop(writers);
 
     // Everything is in rows, and who has heard nothing of it finds it there.
@@ -203,9 +218,10 @@ fn run(name: &str, seed: u64, rounds: usize, break_it: Break) {
     let log = scene.logs();
     assert!(!log.contains("panicked"), "{name}, seed {seed}: {log}");
     println!(
-        "{name}, seed {seed}: {} updates made, {} shown to somebody, 0 lost, {} compactions",
+        "{name}, seed {seed}: {} updates made, {} shown to somebody, 0 lost, {} sockets closed, {} compactions",
         verdict["made"],
         verdict["seen"],
+        verdict["closes"].as_array().map_or(0, Vec::len),
         log.matches("compacted room").count()
     );
 }
@@ -260,7 +276,7 @@ fn redis_is_killed_and_keeps_its_data() {
 
 #[test]
 fn redis_comes_back_empty() {
-    chaos("empty Redis", |scene, random| {
+    chaos_with("empty Redis", Sockets::StayOpen, |scene, random| {
         scene.redis.restart_empty();
         wait(random, 1_000, 2_500);
     });
@@ -268,7 +284,7 @@ fn redis_comes_back_empty() {
 
 #[test]
 fn redis_is_flushed() {
-    chaos("flush Redis", |scene, random| {
+    chaos_with("flush Redis", Sockets::StayOpen, |scene, random| {
         scene.redis.flush_all();
         wait(random, 1_000, 2_500);
     });

@@ -3,18 +3,30 @@
 use std::path::Path;
 
 use serde_json::Value;
-use yhub_testkit::{Oracle, TestClient, TextWriter};
+use yhub_testkit::{Oracle, TestClient, TextWriter, block_until};
 
 use crate::{
     cli::run,
-    support::{binary, path},
+    ground::Ground,
+    support::{Stage, binary, path},
 };
 
 const TEXT: &str = "a secret text";
 
-/// The data of a hub that has ended, below `dir`: one room with `updates` updates that were not compacted.
-async fn ended_hub(dir: &Path, docid: &str, updates: usize) {
-    let hub = binary(dir).set("worker.task_debounce_ms", 3_600_000).start();
+on_stage!(direct, Direct;
+    rooms_are_listed_and_their_compaction_is_paused_resumed_and_hastened,
+    a_stream_is_set_aside_shown_without_its_content_and_released
+);
+on_stage!(full, Full;
+    rooms_are_listed_and_their_compaction_is_paused_resumed_and_hastened,
+    a_stream_is_set_aside_shown_without_its_content_and_released,
+    a_running_hub_does_what_commands_say,
+    what_fails_is_listed_set_aside_and_shown
+);
+
+/// The data of a hub that has ended: one room with `updates` updates that were not compacted.
+async fn ended_hub(ground: &Ground, docid: &str, updates: usize) {
+    let hub = ground.launch().set("worker.task_debounce_ms", 3_600_000).start();
     let mut client = TestClient::connect(hub.addr(), &path(docid)).await;
     client.sync().await;
     let mut writer = TextWriter::new(7);
@@ -27,9 +39,9 @@ async fn ended_hub(dir: &Path, docid: &str, updates: usize) {
     assert_eq!(hub.wait(), Some(0));
 }
 
-/// What a new client of that room gets from a hub on the data below `dir`.
-async fn text(dir: &Path, docid: &str) -> String {
-    let hub = binary(dir).set("worker.task_debounce_ms", 3_600_000).start();
+/// What a new client of that room gets from a hub on that data.
+async fn text(ground: &Ground, docid: &str) -> String {
+    let hub = ground.launch().set("worker.task_debounce_ms", 3_600_000).start();
     let text = Oracle::of([TestClient::connect(hub.addr(), &path(docid)).await.sync().await]).text();
     hub.terminate();
     assert_eq!(hub.wait(), Some(0));
@@ -54,11 +66,10 @@ fn refused(dir: &Path, arguments: &[&str], code: i32) -> String {
     stderr
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rooms_are_listed_and_their_compaction_is_paused_resumed_and_hastened() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
-    ended_hub(dir, "ops%20room", 3).await;
+async fn rooms_are_listed_and_their_compaction_is_paused_resumed_and_hastened(stage: Stage) {
+    let ground = Ground::of(stage).await;
+    let dir = ground.dir();
+    ended_hub(&ground, "ops%20room", 3).await;
     let rooms = done(dir, &["rooms"]);
     let [head, line] = rooms.lines().collect::<Vec<_>>().try_into().unwrap();
     assert!(head.starts_with("ROOM ") && line.starts_with("acme/ops%20room@main "), "{rooms}");
@@ -84,11 +95,10 @@ async fn rooms_are_listed_and_their_compaction_is_paused_resumed_and_hastened() 
     assert!(refused(dir, &["compaction", "now", "acme/nobody"], 1).contains("acme/nobody@main"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_is_set_aside_shown_without_its_content_and_released() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
-    ended_hub(dir, "odd", 3).await;
+async fn a_stream_is_set_aside_shown_without_its_content_and_released(stage: Stage) {
+    let ground = Ground::of(stage).await;
+    let dir = ground.dir();
+    ended_hub(&ground, "odd", 3).await;
     let name = "acme/odd@main";
     assert_eq!(done(dir, &["quarantine", "list"]), "nothing is set aside\n");
     assert!(refused(dir, &["quarantine", "add", "acme/nobody", "--reason", "x"], 1).contains("there is nothing to set aside"));
@@ -116,14 +126,65 @@ async fn a_stream_is_set_aside_shown_without_its_content_and_released() {
     }
     assert!(refused(dir, &["quarantine", "show", name, "other"], 1).contains("nothing of acme/odd@main is set aside under"));
 
-    assert_eq!(text(dir, "odd").await, TEXT.repeat(3), "what is set aside is part of the document");
+    assert_eq!(text(&ground, "odd").await, TEXT.repeat(3), "what is set aside is part of the document");
     let said = done(dir, &["quarantine", "release", name, id]);
     assert!(said.starts_with("released ") && said.ends_with(" entries to the stream of acme/odd@main\n"), "{said}");
     assert!(refused(dir, &["quarantine", "release", name, id], 1).contains("nothing of acme/odd@main is set aside under"));
     assert_eq!(done(dir, &["quarantine", "list"]), "nothing is set aside\n");
-    assert_eq!(text(dir, "odd").await, TEXT.repeat(3));
+    assert_eq!(text(&ground, "odd").await, TEXT.repeat(3));
     assert_eq!(done(dir, &["failures"]), "no room fails\n");
     assert_eq!(json(dir, &["failures"])["failures"], Value::Array(Vec::new()));
+}
+
+/// Where several processes share the stores, commands need not wait until a hub has ended.
+async fn a_running_hub_does_what_commands_say(stage: Stage) {
+    let ground = Ground::of(stage).await;
+    let dir = ground.dir();
+    // Nothing is compacted by itself.
+    let hub = ground.launch().set("worker.task_debounce_ms", 3_600_000).start();
+    let stored = |docid: &str| {
+        let rows = ground.database().query(&format!("SELECT 1 FROM yhub_ydoc_v1 WHERE docid = '{docid}'"));
+        !rows.is_empty()
+    };
+    assert_eq!(done(dir, &["compaction", "pause", "acme/paused"]), "compaction of acme/paused@main is paused\n");
+    for docid in ["paused", "hastened"] {
+        let mut client = TestClient::connect(hub.addr(), &path(docid)).await;
+        client.sync().await;
+        let update = TextWriter::new(7).append(TEXT);
+        client.send_update(&update).await;
+        client.shown(&update).await;
+    }
+    done(dir, &["compaction", "now", "acme/hastened"]);
+    block_until("the row of the room that is hastened", || stored("hastened"));
+    assert!(refused(dir, &["compaction", "now", "acme/paused"], 1).contains("there is nothing to hasten"));
+    assert!(!stored("paused"));
+    done(dir, &["compaction", "resume", "acme/paused"]);
+    done(dir, &["compaction", "now", "acme/paused"]);
+    block_until("the row of the room that was paused", || stored("paused"));
+    assert!(hub.launch().log().contains("compacted room"), "the hub has done it");
+}
+
+/// From a message that no version can read to a stream that is set aside, with the document as readable as it can be.
+async fn what_fails_is_listed_set_aside_and_shown(stage: Stage) {
+    let ground = Ground::of(stage).await;
+    let dir = ground.dir();
+    // It is tried again when somebody says so.
+    let hub = ground.launch().set("worker.retry_ms", 300_000).set("worker.quarantine_after", 2).start();
+    ground.redis().cli(["XADD", "yhub:room:acme:fails:main", "*", "m", "no message"]);
+    ground.enqueue("*", "compact", "yhub:room:acme:fails:main");
+    block_until("the failure to be listed", || json(dir, &["failures"])["failures"][0]["room"]["name"] == "acme/fails@main");
+    assert_eq!(done(dir, &["quarantine", "list"]), "nothing is set aside\n");
+    // A moment after the failure is on record, its task is given back.
+    block_until("the room to be hastened", || run(dir, &["compaction", "now", "acme/fails"]).0 == 0);
+    block_until("the stream to be set aside", || json(dir, &["quarantine", "list"])["quarantined"][0]["state"] == "set aside");
+    let listed = json(dir, &["quarantine", "list"]);
+    let id = listed["quarantined"][0]["id"].as_str().unwrap();
+    assert!(listed["quarantined"][0]["record"]["class"] != "operator", "{listed}");
+    let shown = done(dir, &["quarantine", "show", "acme/fails", id]);
+    assert!(shown.contains(", of which 1 cannot be read\n"), "{shown}");
+    assert!(done(dir, &["quarantine", "release", "acme/fails", id]).starts_with("released 1 "));
+    assert!(ground.redis().cli(["XRANGE", "yhub:room:acme:fails:main", "-", "+"]).contains("no message"), "it is unchanged");
+    drop(hub);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

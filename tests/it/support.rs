@@ -44,7 +44,7 @@ impl Stage {
         if self == Self::Three { 3 } else { 1 }
     }
 
-    fn is_distributed(self) -> bool {
+    pub(crate) fn is_distributed(self) -> bool {
         matches!(self, Self::Full | Self::Three)
     }
 }
@@ -66,22 +66,28 @@ pub(crate) struct TestHub {
 }
 
 /// What is shared by distributed hubs.
-struct Servers {
-    redis: Redis,
-    database: Database,
+pub(crate) struct Servers {
+    pub(crate) redis: Redis,
+    pub(crate) database: Database,
 }
 
 impl Servers {
     /// Started, and with tables.
-    fn start() -> Self {
-        let servers = Self { redis: Redis::start(), database: Postgres::database() };
+    pub(crate) fn start() -> Self {
+        Self::with(Redis::start())
+    }
+
+    /// The same with that Redis.
+    pub(crate) fn with(redis: Redis) -> Self {
+        let servers = Self { redis, database: Postgres::database() };
         let mut config = Config::default();
         servers.set(&mut config);
         yhub::migrate(&config).expect("the migrations run");
         servers
     }
 
-    fn set(&self, config: &mut Config) {
+    /// Tells a configuration where they are.
+    pub(crate) fn set(&self, config: &mut Config) {
         // A test of short leases has to have a server that is given up in less.
         let lease: Duration = config.worker.lease_ms.into();
         config.redis.timeout_ms = Millis::new((lease.as_millis() as u64 * 3 / 4).min(5_000));

@@ -10,10 +10,11 @@ use yhub_store::{
     TaskEpoch, Tombstone,
 };
 use yhub_store_sql::{ConnectError, PostgresDocs, PostgresDocsOptions, migrate_postgres};
+use yhub_testkit::servers::Postgres;
 
 use super::{
     connect, keys, room,
-    support::{self, Database, Server},
+    support::{self, Database},
     version,
 };
 
@@ -188,9 +189,8 @@ async fn what_is_read_is_of_one_moment() {
 
 #[tokio::test]
 async fn a_server_that_was_away_is_found_again() {
-    let mut server = Server::start("");
-    let database = Database::empty_on(&server);
-    migrate_postgres(&database.options()).expect("migrate");
+    let server = Postgres::private();
+    let database = Database::migrated_on(&server);
     let mut options = database.options();
     options.url = options.url.replace("postgres@", "postgres:s3cret@");
     let docs = connect(options).await;
@@ -199,7 +199,7 @@ async fn a_server_that_was_away_is_found_again() {
         server.stop();
         for _ in 0..3 {
             let said = assert_unavailable(docs.store(version(10 + round, &[])).await);
-            assert!(said.contains(&format!("127.0.0.1:{}/{}", server.port(), database.name())), "{said}");
+            assert!(said.contains(&format!("{}/{}", server.addr(), database.name())), "{said}");
             assert!(!said.contains("s3cret"), "{said}");
             println!("{}", assert_unavailable(docs.check().await));
             assert_unavailable(docs.read(&room(), AssetSelection::ALL).await);
@@ -214,9 +214,8 @@ async fn a_server_that_was_away_is_found_again() {
 
 #[tokio::test]
 async fn a_backend_that_hangs_is_left_and_replaced() {
-    let server = Server::start("");
-    let database = Database::empty_on(&server);
-    migrate_postgres(&database.options()).expect("migrate");
+    let server = Postgres::private();
+    let database = Database::migrated_on(&server);
     let docs =
         connect(PostgresDocsOptions { connections: 1, operation_timeout: Duration::from_secs(3), ..database.options() }).await;
     docs.store(version(1, &[])).await.expect("store");

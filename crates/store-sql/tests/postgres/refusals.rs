@@ -3,8 +3,9 @@
 use std::{error::Error, fs};
 
 use yhub_store_sql::{ConnectError, PostgresDocs, PostgresDocsOptions, migrate_postgres};
+use yhub_testkit::servers::Postgres;
 
-use super::support::{self, Database, Server};
+use super::support::{self, Database};
 
 /// What connecting says, with all that is below it.
 async fn said(options: PostgresDocsOptions) -> (ConnectError, String) {
@@ -26,11 +27,10 @@ fn with_url(database: &Database, url: String) -> PostgresDocsOptions {
 
 #[tokio::test]
 async fn what_the_login_refuses() {
-    let server = Server::start("");
-    let database = Database::empty_on(&server);
-    migrate_postgres(&database.options()).expect("migrate");
+    let server = Postgres::private();
+    let database = Database::migrated_on(&server);
     fs::write(
-        server.dir().join("data/pg_hba.conf"),
+        server.data_dir().join("pg_hba.conf"),
         "host all editor 127.0.0.1/32 scram-sha-256\nhost all outsider 127.0.0.1/32 reject\nhost all all 127.0.0.1/32 trust\n",
     )
     .expect("write");
@@ -38,7 +38,7 @@ async fn what_the_login_refuses() {
         &server.url(),
         "CREATE ROLE editor LOGIN PASSWORD 's3cret'; CREATE ROLE outsider LOGIN; CREATE ROLE reader LOGIN; SELECT pg_reload_conf()",
     );
-    let (at, name) = (format!("127.0.0.1:{}", server.port()), database.name());
+    let (at, name) = (server.addr().to_string(), database.name());
     // Told to reload, the server takes its time.
     let right = with_url(&database, format!("postgres://editor:s3cret@{at}/{name}"));
     let wrong = with_url(&database, format!("postgres://editor:s3cret2@{at}/{name}"));

@@ -8,8 +8,9 @@ use std::{
 
 use yhub_store::DocStore;
 use yhub_store_sql::{ConnectError, PostgresDocs, PostgresDocsOptions, migrate_postgres};
+use yhub_testkit::servers::Postgres;
 
-use super::support::{self, Database, Server};
+use super::support::{self, Database};
 
 fn openssl(dir: &Path, arguments: &str) {
     let made = Command::new("openssl").args(arguments.split_whitespace()).current_dir(dir).output().expect("run openssl");
@@ -32,11 +33,11 @@ fn certificates(dir: &Path) {
 }
 
 /// A server with a certificate for `localhost`, a database on it, and where the certificates of the authorities are.
-fn encrypted() -> (Server, Database, tempfile::TempDir) {
-    let mut server = Server::start("");
+fn encrypted() -> (Postgres, Database, tempfile::TempDir) {
+    let server = Postgres::private();
     let made = tempfile::tempdir().expect("a directory");
     certificates(made.path());
-    let data = server.dir().join("data");
+    let data = server.data_dir();
     for name in ["server.key", "server.pem"] {
         // Over files that are the server's own: it reads no key that others may read.
         support::execute(
@@ -48,9 +49,8 @@ fn encrypted() -> (Server, Database, tempfile::TempDir) {
     support::execute(&server.url(), "ALTER SYSTEM SET ssl = on");
     support::execute(&server.url(), "ALTER SYSTEM SET ssl_cert_file = 'server.pem'");
     support::execute(&server.url(), "ALTER SYSTEM SET ssl_key_file = 'server.key'");
-    server.start_again();
-    let database = Database::empty_on(&server);
-    migrate_postgres(&database.options()).expect("migrate");
+    server.restart();
+    let database = Database::migrated_on(&server);
     (server, database, made)
 }
 
@@ -60,7 +60,7 @@ async fn every_mode_does_what_it_says() {
     let admin = support::connect(&database.url).await;
     let (ca, other): (Option<PathBuf>, _) = (Some(made.path().join("ca.pem")), Some(made.path().join("other.pem")));
     let options = |host: &str, mode: &str, ca_file: &Option<PathBuf>| PostgresDocsOptions {
-        url: format!("postgres://postgres@{host}:{}/{}?{mode}", server.port(), database.name()),
+        url: format!("postgres://postgres@{host}:{}/{}?{mode}", server.addr().port(), database.name()),
         ca_file: ca_file.clone(),
         ..database.options()
     };

@@ -31,6 +31,10 @@ const INSTALL: &str = "postgresql";
 /// The url of a running server and of a superuser's database in it, for the tests of many processes.
 const VARIABLE: &str = "YHUB_TEST_POSTGRES";
 
+/// A database without tables, which sorts texts as people do: nobody may rely on another order. `template0`: the other one
+/// cannot be copied while somebody looks into it.
+const EMPTY: &str = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'";
+
 /// The server that this process shares, if nobody has named one.
 static SHARED: OnceLock<Postgres> = OnceLock::new();
 
@@ -59,8 +63,8 @@ impl Postgres {
     /// If it cannot be made, or if there is no PostgreSQL: with what to install.
     pub fn database() -> Database {
         match std::env::var(VARIABLE) {
-            Ok(url) => Database::create(url),
-            Err(_) => SHARED.get_or_init(Postgres::private).create_database(),
+            Ok(url) if !url.is_empty() => Database::create(url),
+            _ => SHARED.get_or_init(Postgres::private).create_database(),
         }
     }
 
@@ -103,6 +107,11 @@ impl Postgres {
     /// Its address.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The directory of its data and of its settings, which may be changed before it is started again.
+    pub fn data_dir(&self) -> PathBuf {
+        self.guard.dir().join("data")
     }
 
     /// Everything it has said.
@@ -209,7 +218,7 @@ impl Postgres {
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
-        command.arg("-D").arg(self.guard.dir().join("data"));
+        command.arg("-D").arg(self.data_dir());
         // A directory that its user may not enter is none to work in.
         command.current_dir(self.guard.dir());
         if let Some(Owner { user, group }) = self.owner {
@@ -271,8 +280,7 @@ impl Database {
         // Several machines may use one server.
         let (process, number, any) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed), fastrand::u32(..));
         let name = format!("yhub_test_{process}_{number}_{any:08x}");
-        // `template0`: the other one cannot be copied while somebody looks into it.
-        let made = query(&server, &format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"), DEADLINE);
+        let made = query(&server, &format!("CREATE DATABASE {name} {EMPTY}"), DEADLINE);
         made.unwrap_or_else(|error| panic!("cannot make a database for a test; {VARIABLE} must be a superuser's url: {error}"));
         Self { url: with_database(&server, &name), name, server }
     }
@@ -371,6 +379,12 @@ mod tests {
     #[tokio::test]
     async fn it_can_be_used_from_a_runtime() {
         assert_eq!(Postgres::database().query("SHOW fsync").len(), 1);
+    }
+
+    #[test]
+    fn texts_are_sorted_as_people_do() {
+        let sorted = Postgres::database().query("SELECT * FROM (VALUES ('Z'), ('a'), ('B')) AS texts (text) ORDER BY text");
+        assert_eq!(sorted.concat().into_iter().flatten().collect::<String>(), "aBZ");
     }
 
     #[test]

@@ -24,6 +24,9 @@ use crate::{
 /// How often the queue is asked for tasks, unless tasks are to wait for less.
 const TASK_POLL_MS: u64 = 500;
 
+/// When a hub stops, compactions that are under way may end for so long, at most.
+const STOP_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Rooms that are folded at once unless it is said, also where there are few cores: most of the time they wait for databases.
 const LEAST_CONCURRENCY: usize = 8;
 
@@ -211,6 +214,8 @@ fn worker_settings(config: &Config) -> WorkerSettings {
         lease: config.worker.lease_ms.duration(),
         min_message_lifetime: config.stream.min_message_lifetime_ms.duration(),
         poll,
+        // So that giving back has its time, too.
+        stop_within: (config.server.shutdown_ms.duration() / 2).min(STOP_WITHIN),
         reconcile_every: config.worker.reconcile_ms.duration(),
         poison: PoisonPolicy {
             quarantine_after: config.worker.quarantine_after as u64,

@@ -15,9 +15,6 @@ use crate::{
     work::Work,
 };
 
-/// How long a worker that stops waits for its tasks before it gives them back.
-const STOP_WITHIN: Duration = Duration::from_secs(2);
-
 /// The lease keeper that lives. From the registry.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -151,7 +148,7 @@ impl Handler<Stop> for Compactor {
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) -> Self::Result {
         self.stopping = true;
-        let me = ctx.address();
+        let (me, within) = (ctx.address(), self.node.worker.stop_within);
         let wait = async move {
             let ended = async {
                 while me.send(Count).await.is_ok_and(|running| running > 0) {
@@ -159,7 +156,7 @@ impl Handler<Stop> for Compactor {
                 }
             };
             // What is not done by then is given back below.
-            let _ = tokio::time::timeout(STOP_WITHIN, ended).await;
+            let _ = tokio::time::timeout(within, ended).await;
         };
         Box::pin(wait.into_actor(self).then(|(), pool, ctx| {
             let running: Vec<Running> = pool.running.drain().map(|(_, running)| running).collect();

@@ -28,6 +28,8 @@ pub struct WorkerSettings {
     pub min_message_lifetime: Duration,
     /// How often the queue is asked for tasks.
     pub poll: Duration,
+    /// When the node stops, what is under way may end for so long before it is given back.
+    pub stop_within: Duration,
     /// How often the queue is put right, about.
     pub reconcile_every: Duration,
     /// What is done about rooms that fail.

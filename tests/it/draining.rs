@@ -193,8 +193,8 @@ fn a_compactor_that_is_told_to_stop_gives_its_tasks_back() {
     yhub::migrate(&config).expect("the migrations run");
     let launch = |name: &str| {
         let launch = ground.node(name).args(["--role", "worker"]).without_port("compacts, without a port");
-        // Longer than work that goes on for ever is waited for.
-        launch.set("postgres.url", database.url()).set("server.shutdown_ms", 10_000)
+        // Not long: of that, too, something is left for giving back.
+        launch.set("postgres.url", database.url()).set("server.shutdown_ms", 1_000)
     };
     let leaves = launch("leaves").start();
     postgres.pause();

@@ -96,6 +96,7 @@ impl Rig {
                 lease: settings.lease,
                 min_message_lifetime: Duration::ZERO,
                 poll: Duration::from_millis(20),
+                stop_within: Duration::from_secs(2),
                 reconcile_every: Duration::from_secs(30),
                 poison: settings.poison,
             },

@@ -10,9 +10,10 @@ mod support;
 use rand::{Rng, rngs::StdRng};
 use support::{peak_memory, random, random_updates};
 use yhub_content::{
-    ContentIds, GuardError, Limits, StateVector, UpdateError, check_content_ids, check_delete_set, check_id_set,
-    check_state_vector, check_update, content_ids, diff, gc_merge, inspect_update, integrate_merge, intersect, merge,
-    state_vector_of,
+    ContentIds, ContentMap, GuardError, IdRange, Limits, StateVector, UpdateError, check_content_ids, check_delete_set,
+    check_id_set, check_state_vector, check_update, content_ids, diff, forget, gc_merge,
+    history::{ActivityQuery, ChangesetQuery, activity, changeset},
+    inspect_update, integrate_merge, intersect, merge, state_vector_of, undo,
 };
 use yhub_testkit::vectors::{hex, items, list, load};
 
@@ -102,6 +103,7 @@ fn everything(bytes: &[u8], rng: &mut StdRng, well_formed: &[u8]) -> bool {
             let collected = content_ids(&gc_merge(&[bytes, well_formed]).unwrap()).unwrap();
             assert_eq!(collected.inserts, both.inserts);
             assert!(collected.deletes.contains_all(&both.deletes));
+            look_back(bytes, &ids, rng, true).expect("guarded");
             true
         }
         Err(_) => {
@@ -113,9 +115,54 @@ fn everything(bytes: &[u8], rng: &mut StdRng, well_formed: &[u8]) -> bool {
             let _ = intersect(bytes, &content_ids(well_formed).unwrap());
             let _ = gc_merge(&[bytes, well_formed]);
             let _ = integrate_merge(&[bytes]);
+            let _ = look_back(bytes, &content_ids(well_formed).unwrap(), rng, false);
             false
         }
     }
+}
+
+/// Forgets, takes back and shows some of `ids` in `bytes`, whose history they are taken for. What comes out of bytes that passed the
+/// guard passes it.
+fn look_back(bytes: &[u8], ids: &ContentIds, rng: &mut StdRng, guarded: bool) -> Result<(), UpdateError> {
+    let mut some = ContentIds::default();
+    for (of, kept) in [(&ids.inserts, &mut some.inserts), (&ids.deletes, &mut some.deletes)] {
+        for (client, range) in of.iter().flat_map(|(client, ranges)| ranges.iter().map(move |range| (client, range))) {
+            let from = rng.random_range(range.clock()..range.end());
+            if let Some(part) = IdRange::between(from, rng.random_range(from..=range.end())) {
+                kept.insert(client, part);
+            }
+        }
+    }
+    let limits = Limits::default();
+    let forgotten = forget(bytes, &some.deletes)?;
+    let taken_back = undo(bytes, &some, rng.random_range(0..1 << 53))?;
+    if guarded {
+        let known = content_ids(bytes)?;
+        assert_eq!(inspect_update(&forgotten, &limits).expect("what forgets passes the guard").ids.inserts, known.inserts);
+        if let Some(taken) = taken_back {
+            let taken = inspect_update(&taken, &limits).expect("what is taken back passes the guard").ids;
+            assert!(taken.inserts.intersection(&known.inserts).is_empty(), "the client is a new one");
+        }
+    }
+    let map = ContentMap::union([
+        &ContentMap::attribution(&some, Some("ann"), 5, &[("k".into(), "v".into())]),
+        &ContentMap::attribution(&ids.difference(&some), Some("bob"), 7, &[]),
+    ]);
+    let shows = |custom| ActivityQuery { delta: true, ydoc: true, attributions: true, custom, ..ActivityQuery::default() };
+    let asked = ChangesetQuery { delta: true, ydoc: true, ..ChangesetQuery::default() };
+    let shown = [
+        activity(bytes, &map, &shows(rng.random())).map(|found| found.to_any()),
+        changeset(bytes, &map, &asked).map(|found| found.to_any()),
+    ];
+    for found in shown {
+        match found {
+            Ok(found) => assert!(!found.to_bytes().is_empty()),
+            // Nodes may be nested more deeply than can be shown.
+            Err(UpdateError::NestedTooDeep { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -31,37 +31,39 @@ pub(super) enum State {
     Waiting,
 }
 
+/// A half of a surrogate pair is lost before what the payload of a text holds.
+pub(super) const LOST_BEFORE: u8 = 1;
+/// The same behind it.
+pub(super) const LOST_AFTER: u8 = 2;
+
 /// A run of ids that will not be divided any further. Indices are [`NONE`] where there is nothing.
+///
+/// There are as many as a document has structs, and more: what only some of them have lies elsewhere.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block {
     pub(super) client: u32,
     pub(super) clock: u32,
     pub(super) len: u32,
+    pub(super) origin: Ref,
+    pub(super) right_origin: Ref,
+    /// Neighbours in the list.
+    pub(super) left: u32,
+    pub(super) right: u32,
+    /// The list that it stands in: that of a type, or the values of one of its attributes. Before it is integrated: what the
+    /// update says of it; see [`super::types::Types`].
+    pub(super) list: u32,
+    /// Its share of the content, as offsets into the update: of texts and lists only the characters or elements, not
+    /// their number.
+    pub(super) payload: (u32, u32),
     /// The kind of content.
     pub(super) kind: u8,
     pub(super) deleted: bool,
     pub(super) state: State,
-    /// For texts: a half of a surrogate pair is lost before, after what `payload` holds.
-    pub(super) lost: (bool, bool),
-    pub(super) origin: Ref,
-    pub(super) right_origin: Ref,
-    /// Neighbours in the list of the parent, or among the values of the attribute.
-    pub(super) left: u32,
-    pub(super) right: u32,
-    /// The type that it belongs to. Before it is integrated: only if the update says it.
-    pub(super) parent: u32,
-    /// The item that holds the parent, if the update names one.
-    pub(super) parent_item: Ref,
-    /// The key, if it is an attribute.
-    pub(super) key: u32,
-    /// The type that it holds.
-    pub(super) holds: u32,
-    /// Its share of the content, as offsets into the update: of texts and lists only the characters or elements, not
-    /// their number.
-    pub(super) payload: (u32, u32),
-    /// Where the struct begins that it is, or is a piece of.
-    pub(super) at: u32,
+    /// [`LOST_BEFORE`] and [`LOST_AFTER`].
+    pub(super) lost: u8,
 }
+
+const _: () = assert!(size_of::<Block>() == 52);
 
 impl Block {
     /// The clock after its last.

@@ -1,14 +1,15 @@
-//! From an update to blocks: reading the structs, dividing them wherever another struct or a deletion will want it.
+//! From an update to blocks, in two passes over it: one that looks where another struct or a deletion will want a struct divided, and
+//! one that makes the blocks, divided there. So they are made once, where they stay.
 
 use std::collections::HashMap;
 
 use yhub_encoding::{DecodeError, MAX_ANY_DEPTH, Reader, skip_any};
 
-use super::block::{Block, NONE, Ref, State};
+use super::Document;
+use super::block::{Block, LOST_AFTER, LOST_BEFORE, NONE, Ref, State};
 use super::index::ClientIndex;
 use super::integrate::MAX_STEPS;
 use super::types::Types;
-use super::{Document, Waiting};
 use crate::UpdateError;
 use crate::update::reader::{read_deletes, read_section, read_section_count};
 use crate::update::structs::{ANY, DELETED, GC, Id, JSON, Parent, SKIP, STRING, Struct, TYPE, end_of};
@@ -32,7 +33,7 @@ impl<'a> Document<'a> {
             return Err(DecodeError::TooLong { at: 0, announced, remaining }.into());
         }
         let mut build = Build::new(update);
-        build.read_structs(&mut reader)?;
+        build.look(&mut reader)?;
         let mut deletes = Deletes::default();
         read_deletes(&mut reader, |client, start, end| {
             deletes.push(client, start, end);
@@ -42,10 +43,10 @@ impl<'a> Document<'a> {
         let ends = deletes.ranges().iter().flat_map(|&(client, start, end)| [(client, start), (client, end)]);
         for (client, clock) in ends.chain(divided.iter().copied()) {
             if let Some(&client) = build.client_indices.get(&client) {
-                build.points.push((client, clock));
+                build.want(client, clock);
             }
         }
-        build.divide()?;
+        build.make()?;
         let mut document = build.document;
         document.integrate(max_steps)?;
         document.apply(deletes.ranges());
@@ -58,15 +59,6 @@ impl<'a> Document<'a> {
         let index = self.index.get(id.client as usize)?.last_from(&self.clocks, id.clock)?;
         (id.clock < self.blocks[index as usize].end()).then_some(index)
     }
-
-    /// The structs that were left waiting, each once.
-    pub(super) fn note_waiting(&mut self) {
-        for block in &self.blocks {
-            if block.state == State::Waiting && self.waiting.last().is_none_or(|last| last.at != block.at) {
-                self.waiting.push(Waiting { client: block.client, clock: block.clock, at: block.at });
-            }
-        }
-    }
 }
 
 /// How many clients [`Build`] remembers without asking its map.
@@ -78,26 +70,28 @@ struct Build<'a> {
     /// Clients asked for lately, and their indices, each at the place that its number gives: mostly a few are asked for
     /// again and again.
     lately: [(u64, u32); LATELY],
-    /// Where structs may have to be divided: before these ids.
-    points: Vec<(u32, u32)>,
+    /// Where structs may have to be divided: before these ids, the client in the high half.
+    points: Vec<u64>,
 }
 
 impl<'a> Build<'a> {
     fn new(update: &'a [u8]) -> Self {
-        // A struct takes about 17 bytes in real documents. Hostile ones make the vectors grow, that is all.
-        let expected = update.len() / 16;
         let document = Document {
             bytes: update,
             clients: Vec::new(),
             index: Vec::new(),
             sections: Vec::new(),
-            blocks: Vec::with_capacity(expected),
-            clocks: Vec::with_capacity(expected),
+            blocks: Vec::new(),
+            clocks: Vec::new(),
             types: Types::default(),
-            waiting: Vec::new(),
+            waits: false,
             waiting_deletes: Vec::new(),
         };
         Self { document, client_indices: HashMap::new(), lately: [(u64::MAX, NONE); LATELY], points: Vec::new() }
+    }
+
+    fn want(&mut self, client: u32, clock: u32) {
+        self.points.push(u64::from(client) << 32 | u64::from(clock));
     }
 
     fn client(&mut self, number: u64) -> u32 {
@@ -119,8 +113,10 @@ impl<'a> Build<'a> {
         id.map_or(Ref::NOTHING, |id| Ref { client: self.client(id.client), clock: id.clock })
     }
 
-    /// Makes a block of each struct but Skips, and collects where they may have to be divided.
-    fn read_structs(&mut self, reader: &mut Reader<'a>) -> Result<(), UpdateError> {
+    /// Collects where structs begin, and where they may have to be divided.
+    fn look(&mut self, reader: &mut Reader<'a>) -> Result<(), UpdateError> {
+        // A struct takes about 17 bytes in real documents. Hostile ones make the vectors grow, that is all.
+        self.document.clocks.reserve(self.document.bytes.len() / 16);
         let mut client_before = None;
         for _ in 0..read_section_count(reader)? {
             let section = read_section(reader)?;
@@ -129,16 +125,15 @@ impl<'a> Build<'a> {
             }
             client_before = Some(section.client);
             let client = self.client(section.client);
-            let from = self.document.blocks.len() as u32;
+            let from = self.document.clocks.len() as u32;
             let mut clock = section.clock;
             for _ in 0..section.structs {
                 let found = Struct::read(reader, Id { client: section.client, clock })?;
-                clock = end_of(clock, found.len, found.offset)?;
-                if found.content_ref() != SKIP && found.len > 0 {
-                    let block = self.block(client, &found);
-                    self.document.blocks.push(block);
-                    self.document.clocks.push(block.clock);
+                if is_block(&found) {
+                    self.document.clocks.push(clock);
+                    self.want_neighbours(client, &found);
                 }
+                clock = end_of(clock, found.len, found.offset)?;
             }
             let clocks = &self.document.clocks[from as usize..];
             self.document.index[client as usize] = ClientIndex::new(from, from + clocks.len() as u32, clocks);
@@ -147,96 +142,121 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    fn block(&mut self, client: u32, found: &Struct<'a>) -> Block {
-        let kind = found.content_ref();
+    fn want_neighbours(&mut self, client: u32, found: &Struct<'a>) {
         let origin = self.reference(found.origin);
-        let right_origin = self.reference(found.right_origin);
         let follows = origin.client == client && origin.clock.checked_add(1) == Some(found.id.clock);
         if origin.is_some() && !follows {
-            self.points.push((origin.client, origin.clock.saturating_add(1)));
+            self.want(origin.client, origin.clock.saturating_add(1));
         }
+        let right_origin = self.reference(found.right_origin);
         if right_origin.is_some() {
-            self.points.push((right_origin.client, right_origin.clock));
+            self.want(right_origin.client, right_origin.clock);
         }
-        let (mut parent, mut parent_item) = (NONE, Ref::NOTHING);
-        match found.parent {
-            Parent::OfNeighbour => {}
-            Parent::Root(name) => parent = self.document.types.root(name),
-            Parent::Item(id) => parent_item = self.reference(Some(id)),
+    }
+
+    /// Makes a block of each struct but Skips, or several where it is to be divided.
+    fn make(&mut self) -> Result<(), UpdateError> {
+        let mut points = std::mem::take(&mut self.points);
+        let document = &mut self.document;
+        points.retain(|&point| {
+            let (client, clock) = ((point >> 32) as u32, point as u32);
+            let index = document.index.get(client as usize);
+            // Where a struct begins, as most do, nothing is divided.
+            index
+                .and_then(|index| index.last_from(&document.clocks, clock))
+                .is_some_and(|at| document.clocks[at as usize] != clock)
+        });
+        points.sort_unstable();
+        points.dedup();
+        points.shrink_to_fit();
+        let most = document.clocks.len() + points.len();
+        document.clocks = Vec::with_capacity(most);
+        document.blocks = Vec::with_capacity(most);
+        let mut reader = Reader::new(document.bytes);
+        for _ in 0..read_section_count(&mut reader)? {
+            let section = read_section(&mut reader)?;
+            let client = self.client(section.client);
+            let first = points.partition_point(|&point| point >> 32 < u64::from(client));
+            let mut points =
+                points[first..].iter().take_while(|&&point| point >> 32 == u64::from(client)).map(|&point| point as u32);
+            let mut next_point = points.next();
+            let from = self.document.blocks.len() as u32;
+            let mut clock = section.clock;
+            for _ in 0..section.structs {
+                let found = Struct::read(&mut reader, Id { client: section.client, clock })?;
+                clock = found.end();
+                if !is_block(&found) {
+                    continue;
+                }
+                let mut rest = self.block(client, &found);
+                while let Some(point) = next_point.filter(|&point| point < clock) {
+                    // One before this struct lies in a gap.
+                    if point > rest.clock {
+                        let (left, right) = halves(self.document.bytes, &rest, point)?;
+                        self.push(left);
+                        rest = right;
+                    }
+                    next_point = points.next();
+                }
+                self.push(rest);
+            }
+            let to = self.document.blocks.len() as u32;
+            let clocks = &self.document.clocks[from as usize..];
+            self.document.index[client as usize] = ClientIndex::new(from, to, clocks);
         }
+        Ok(())
+    }
+
+    fn push(&mut self, block: Block) {
+        self.document.clocks.push(block.clock);
+        self.document.blocks.push(block);
+    }
+
+    fn block(&mut self, client: u32, found: &Struct<'a>) -> Block {
+        let kind = found.content_ref();
+        let (origin, right_origin) = (self.reference(found.origin), self.reference(found.right_origin));
+        let holder = if let Parent::Item(id) = found.parent { self.reference(Some(id)) } else { Ref::NOTHING };
+        let types = &mut self.document.types;
+        let key = found.parent_sub.map_or(NONE, |key| types.intern(key));
+        let list = match found.parent {
+            Parent::OfNeighbour => NONE,
+            Parent::Root(name) => {
+                let root = types.root(name);
+                types.list_of(root, key)
+            }
+            Parent::Item(_) => types.name_holder(holder, key),
+        };
         let content_end = found.offset + found.bytes.len();
         let mut content_from = content_end - found.content.len();
         if matches!(kind, STRING | ANY | JSON) {
             // The number before the characters or elements.
             content_from += found.content.iter().position(|&byte| byte < 0x80).map_or(0, |last| last + 1);
         }
-        let key = found.parent_sub.map_or(NONE, |key| self.document.types.intern(key));
-        let holds = if kind == TYPE { self.document.types.nested(self.document.blocks.len() as u32) } else { NONE };
+        if kind == TYPE {
+            types.nested(self.document.blocks.len() as u32);
+        }
         Block {
             client,
             clock: found.id.clock,
             len: found.len,
-            kind,
-            deleted: matches!(kind, GC | DELETED),
-            state: State::New,
-            lost: (false, false),
             origin,
             right_origin,
             left: NONE,
             right: NONE,
-            parent,
-            parent_item,
-            key,
-            holds,
+            list,
             // The update is shorter than 2^32 bytes: checked before anything was read.
             payload: (content_from as u32, content_end as u32),
-            at: found.offset as u32,
+            kind,
+            deleted: matches!(kind, GC | DELETED),
+            state: State::New,
+            lost: 0,
         }
     }
+}
 
-    /// Divides blocks at all points that lie inside of one.
-    fn divide(&mut self) -> Result<(), UpdateError> {
-        let mut points = std::mem::take(&mut self.points);
-        let document = &self.document;
-        points.retain(|&(client, clock)| {
-            let covering = document.index.get(client as usize).and_then(|index| index.last_from(&document.clocks, clock));
-            // Where a block begins, as most do, the block itself need not be looked at: that is what costs.
-            covering
-                .is_some_and(|index| document.clocks[index as usize] != clock && clock < document.blocks[index as usize].end())
-        });
-        if points.is_empty() {
-            return Ok(());
-        }
-        points.sort_unstable();
-        points.dedup();
-        let whole = std::mem::take(&mut self.document.blocks);
-        let mut blocks = Vec::with_capacity(whole.len() + points.len());
-        let mut clocks = Vec::with_capacity(whole.len() + points.len());
-        for &client in &self.document.sections {
-            let ClientIndex { from, to, .. } = self.document.index[client as usize];
-            let start = blocks.len() as u32;
-            let first = points.partition_point(|point| point.0 < client);
-            let mut points = points[first..].iter().take_while(|point| point.0 == client).map(|point| point.1).peekable();
-            for block in &whole[from as usize..to as usize] {
-                let index = blocks.len() as u32;
-                if block.holds != NONE {
-                    self.document.types.get_mut(block.holds).item = index;
-                }
-                let mut rest = *block;
-                while let Some(clock) = points.next_if(|&clock| clock < block.end()) {
-                    let (left, right) = halves(self.document.bytes, &rest, clock)?;
-                    blocks.push(left);
-                    rest = right;
-                }
-                blocks.push(rest);
-            }
-            clocks.extend(blocks[start as usize..].iter().map(|block: &Block| block.clock));
-            self.document.index[client as usize] = ClientIndex::new(start, blocks.len() as u32, &clocks[start as usize..]);
-        }
-        self.document.clocks = clocks;
-        self.document.blocks = blocks;
-        Ok(())
-    }
+/// Is it more than a gap?
+pub(super) fn is_block(found: &Struct<'_>) -> bool {
+    found.content_ref() != SKIP && found.len > 0
 }
 
 /// Divides a block before `clock`, which lies inside of it.
@@ -247,9 +267,7 @@ fn halves(bytes: &[u8], whole: &Block, clock: u32) -> Result<(Block, Block), Upd
     right.len -= units;
     right.clock = clock;
     right.origin = Ref { client: whole.client, clock: clock - 1 };
-    right.parent = NONE;
-    right.parent_item = Ref::NOTHING;
-    right.key = NONE;
+    right.list = NONE;
     if whole.kind == GC {
         (left.origin, right.origin) = (Ref::NOTHING, Ref::NOTHING);
         return Ok((left, right));
@@ -259,7 +277,7 @@ fn halves(bytes: &[u8], whole: &Block, clock: u32) -> Result<(Block, Block), Upd
     match whole.kind {
         STRING => {
             // What was lost before this piece counts one unit that its bytes do not have.
-            let lost = u32::from(whole.lost.0);
+            let lost = u32::from(whole.lost & LOST_BEFORE);
             let (middle, in_pair) = match units.checked_sub(lost) {
                 Some(units) if units > 0 => {
                     let piece = cut_text(payload, 0, units);
@@ -269,10 +287,10 @@ fn halves(bytes: &[u8], whole: &Block, clock: u32) -> Result<(Block, Block), Upd
             };
             let divided = from + middle;
             left.payload.1 = divided;
-            left.lost.1 = in_pair;
+            left.lost = whole.lost & LOST_BEFORE | if in_pair { LOST_AFTER } else { 0 };
             // The character that was divided is in neither.
             right.payload.0 = if in_pair { from + after_character(payload, middle as usize) as u32 } else { divided };
-            right.lost.0 = in_pair;
+            right.lost = whole.lost & LOST_AFTER | if in_pair { LOST_BEFORE } else { 0 };
         }
         ANY | JSON => {
             let mut reader = Reader::new(payload);

@@ -13,7 +13,7 @@ impl Document<'_> {
             if block.state != State::Done || block.kind == GC || !block.deleted {
                 continue;
             }
-            let holder = self.types.get(block.parent).item;
+            let holder = self.types.holder(block.list);
             let inside_deleted = holder != NONE && self.blocks[holder as usize].deleted;
             self.blocks[index].kind = if inside_deleted { GC } else { DELETED };
         }
@@ -34,8 +34,8 @@ impl Document<'_> {
                     }
                     // What was inside of another one of them has lost its place by now.
                     if block.state == State::Done && block.deleted && block.kind != GC {
-                        self.blocks[index].kind = DELETED;
                         self.forget_inside(index as u32);
+                        self.blocks[index].kind = DELETED;
                     }
                 }
             }
@@ -46,15 +46,17 @@ impl Document<'_> {
     fn forget_inside(&mut self, index: u32) {
         let mut holders = vec![index];
         while let Some(holder) = holders.pop() {
-            let holds = self.blocks[holder as usize].holds;
+            let holds = self.types.held_by(holder);
             if holds == NONE {
                 continue;
             }
-            for first in self.lists_of(holds) {
+            for first in self.types.firsts(holds) {
                 let mut next = first;
                 while let Some(child) = self.blocks.get_mut(next as usize) {
+                    if child.kind != GC {
+                        holders.push(next);
+                    }
                     child.kind = GC;
-                    holders.push(next);
                     next = child.right;
                 }
             }

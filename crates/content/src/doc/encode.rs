@@ -3,9 +3,11 @@
 use yhub_encoding::{Reader, var_uint_len, write_var_uint};
 
 use super::Document;
-use super::block::{Block, NONE, Ref, State};
+use super::block::{Block, LOST_AFTER, LOST_BEFORE, NONE, Ref, State};
+use super::build::is_block;
 use super::index::ClientIndex;
 use crate::UpdateError;
+use crate::update::reader::{read_section, read_section_count};
 use crate::update::structs::{
     ANY, DELETED, GC, HAS_KEY, HAS_NEIGHBOUR, HAS_ORIGIN, HAS_RIGHT_ORIGIN, Id, JSON, SKIP, STRING, Struct,
 };
@@ -21,7 +23,7 @@ impl Document<'_> {
     /// Only if bytes that were read before cannot be read again.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, UpdateError> {
         let integrated = self.encode_integrated();
-        if self.waiting.is_empty() && self.waiting_deletes.is_empty() {
+        if !self.waits && self.waiting_deletes.is_empty() {
             return Ok(integrated);
         }
         merge(&[integrated, self.encode_waiting()?])
@@ -31,22 +33,22 @@ impl Document<'_> {
         let mut out = Vec::with_capacity(self.bytes.len() + 16);
         let mut structs = Vec::new();
         let mut deletes = Deletes::default();
-        let mut body = Vec::with_capacity(self.bytes.len());
         let mut sections = 0;
         for &client in &self.sections {
             let ClientIndex { from, to, .. } = self.index[client as usize];
             let blocks = &self.blocks[from as usize..to as usize];
             structs.clear();
             let Some((count, clock)) = self.write_section(&mut structs, from, blocks, &mut deletes) else { continue };
-            write_var_uint(&mut body, count);
-            write_var_uint(&mut body, self.clients[client as usize]);
-            write_var_uint(&mut body, u64::from(clock));
-            body.extend_from_slice(&structs);
+            write_var_uint(&mut out, count);
+            write_var_uint(&mut out, self.clients[client as usize]);
+            write_var_uint(&mut out, u64::from(clock));
+            out.extend_from_slice(&structs);
             sections += 1;
         }
-        write_var_uint(&mut out, sections);
-        out.extend_from_slice(&body);
         deletes.write(&mut out);
+        let mut head = Vec::with_capacity(8);
+        write_var_uint(&mut head, sections);
+        out.splice(0..0, head);
         out
     }
 
@@ -99,10 +101,11 @@ impl Document<'_> {
             return;
         }
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        let list = self.types.list(head.list);
         let info = head.kind
             | flag(head.origin.is_some(), HAS_ORIGIN)
             | flag(head.right_origin.is_some(), HAS_RIGHT_ORIGIN)
-            | flag(head.key != NONE, HAS_KEY);
+            | flag(list.key != NONE, HAS_KEY);
         out.push(info);
         for id in [head.origin, head.right_origin] {
             if id.is_some() {
@@ -110,7 +113,7 @@ impl Document<'_> {
             }
         }
         if info & HAS_NEIGHBOUR == 0 {
-            let parent = self.types.get(head.parent);
+            let parent = self.types.get(list.parent);
             match self.blocks.get(parent.item as usize) {
                 None => {
                     out.push(1);
@@ -121,24 +124,23 @@ impl Document<'_> {
                     self.write_id(out, Ref { client: holder.client, clock: holder.clock });
                 }
             }
-            if head.key != NONE {
-                yhub_encoding::write_var_string(out, self.types.name(head.key));
+            if list.key != NONE {
+                yhub_encoding::write_var_string(out, self.types.name(list.key));
             }
         }
         match head.kind {
             DELETED => write_var_uint(out, u64::from(len)),
             STRING => {
                 let size = |block: &Block| {
-                    let lost = usize::from(block.lost.0) + usize::from(block.lost.1);
-                    (block.payload.1 - block.payload.0) as usize + lost * LOST_HALF.len()
+                    (block.payload.1 - block.payload.0) as usize + block.lost.count_ones() as usize * LOST_HALF.len()
                 };
                 write_var_uint(out, group.iter().map(size).sum::<usize>() as u64);
                 for block in group {
-                    if block.lost.0 {
+                    if block.lost & LOST_BEFORE != 0 {
                         out.extend_from_slice(LOST_HALF);
                     }
                     out.extend_from_slice(self.payload(block));
-                    if block.lost.1 {
+                    if block.lost & LOST_AFTER != 0 {
                         out.extend_from_slice(LOST_HALF);
                     }
                 }
@@ -165,34 +167,44 @@ impl Document<'_> {
 
     /// What waits, as an update of its own.
     fn encode_waiting(&self) -> Result<Vec<u8>, UpdateError> {
-        let mut sections = 0;
+        let mut written = 0;
         let mut body = Vec::new();
         let mut structs = Vec::new();
-        for waiting in self.waiting.chunk_by(|a, b| a.client == b.client) {
-            let number = self.clients[waiting[0].client as usize];
+        // Where structs begin is not remembered: they are looked for again, which few documents need.
+        let mut reader = Reader::new(self.bytes);
+        let sections = read_section_count(&mut reader)?;
+        for &client in self.sections.iter().take(sections) {
+            let section = read_section(&mut reader)?;
             structs.clear();
-            let (mut count, mut end) = (0u64, waiting[0].clock);
-            for one in waiting {
-                if one.clock > end {
+            let (mut count, mut first, mut end, mut clock) = (0u64, 0, 0, section.clock);
+            for _ in 0..section.structs {
+                let whole = Struct::read(&mut reader, Id { client: section.client, clock })?;
+                clock = whole.end();
+                let waits = |index: u32| self.blocks[index as usize].state == State::Waiting;
+                if !is_block(&whole) || !self.find(Ref { client, clock: whole.id.clock }).is_some_and(waits) {
+                    continue;
+                }
+                if count == 0 {
+                    first = whole.id.clock;
+                } else if whole.id.clock > end {
                     structs.push(SKIP);
-                    write_var_uint(&mut structs, u64::from(one.clock - end));
+                    write_var_uint(&mut structs, u64::from(whole.id.clock - end));
                     count += 1;
                 }
-                let mut reader = Reader::new(self.bytes);
-                reader.skip(one.at as usize)?;
-                let whole = Struct::read(&mut reader, Id { client: number, clock: one.clock })?;
                 write_piece(&mut structs, &whole, 0, whole.len)?;
                 count += 1;
                 end = whole.end();
             }
-            write_var_uint(&mut body, count);
-            write_var_uint(&mut body, number);
-            write_var_uint(&mut body, u64::from(waiting[0].clock));
-            body.extend_from_slice(&structs);
-            sections += 1;
+            if count > 0 {
+                write_var_uint(&mut body, count);
+                write_var_uint(&mut body, section.client);
+                write_var_uint(&mut body, u64::from(first));
+                body.extend_from_slice(&structs);
+                written += 1;
+            }
         }
-        let mut out = Vec::with_capacity(var_uint_len(sections) + body.len());
-        write_var_uint(&mut out, sections);
+        let mut out = Vec::with_capacity(var_uint_len(written) + body.len());
+        write_var_uint(&mut out, written);
         out.extend_from_slice(&body);
         let mut deletes = Deletes::default();
         for &(client, start, end) in &self.waiting_deletes {

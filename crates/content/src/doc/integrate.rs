@@ -3,8 +3,10 @@
 //! A block is integrated after everything that it refers to; blocks that wait for one another stand on a stack of our
 //! own. What refers to something that is missing, directly or not, or to itself in a circle, waits.
 
+use std::collections::HashMap;
+
 use super::Document;
-use super::block::{Block, NONE, Ref, State};
+use super::block::{NONE, Ref, State};
 use crate::UpdateError;
 use crate::update::structs::{GC, TYPE};
 
@@ -24,28 +26,50 @@ enum Needs {
     Missing,
 }
 
-/// Which blocks the search for a place has passed: for each the block that was placed, and the step.
-pub(super) struct Passed(Vec<(u32, u32)>);
+/// Which blocks the search for a place has passed, and in which step.
+#[derive(Default)]
+pub(super) struct Passed {
+    /// Mostly a few.
+    few: Vec<u32>,
+    many: HashMap<u32, u32>,
+}
 
 impl Passed {
-    /// For searches among so many blocks.
-    pub(super) fn over(blocks: usize) -> Self {
-        Self(vec![(NONE, 0); blocks])
+    const FEW: usize = 32;
+
+    fn clear(&mut self) {
+        self.few.clear();
+        self.many.clear();
     }
 
-    /// There is one block more.
-    pub(super) fn grow(&mut self) {
-        self.0.push((NONE, 0));
+    /// The next step passes `block`; steps count from 1.
+    fn push(&mut self, block: u32) {
+        self.few.push(block);
+        if self.few.len() > Self::FEW {
+            let before = if self.few.len() == Self::FEW + 1 { 0 } else { self.few.len() - 1 };
+            self.many.extend((before..self.few.len()).map(|at| (self.few[at], at as u32 + 1)));
+        }
+    }
+
+    fn steps(&self) -> u32 {
+        self.few.len() as u32
+    }
+
+    /// When `block` was passed.
+    fn step(&self, block: u32) -> Option<u32> {
+        if self.few.len() > Self::FEW {
+            return self.many.get(&block).copied();
+        }
+        self.few.iter().position(|&passed| passed == block).map(|at| at as u32 + 1)
     }
 }
 
 impl Document<'_> {
     /// Integrates all blocks that can be, in `max_steps` and some for each block.
     pub(super) fn integrate(&mut self, max_steps: u64) -> Result<(), UpdateError> {
-        let mut passed = Passed::over(self.blocks.len());
+        let mut passed = Passed::default();
         let mut steps_left = max_steps + STEPS_PER_BLOCK * self.blocks.len() as u64;
         let mut stack = Vec::new();
-        let mut any_waits = false;
         for index in 0..self.blocks.len() as u32 {
             if self.blocks[index as usize].state != State::New {
                 continue;
@@ -65,14 +89,11 @@ impl Document<'_> {
                     // One that is begun stands below on the stack: they need each other.
                     Needs::Block(_) | Needs::Missing => {
                         self.blocks[top as usize].state = State::Waiting;
-                        any_waits = true;
+                        self.waits = true;
                     }
                 }
                 stack.pop();
             }
-        }
-        if any_waits {
-            self.note_waiting();
         }
         Ok(())
     }
@@ -80,7 +101,8 @@ impl Document<'_> {
     fn needs(&self, index: u32) -> Needs {
         let block = &self.blocks[index as usize];
         let mut found = [NONE; 3];
-        for (slot, id) in found.iter_mut().zip([block.origin, block.right_origin, block.parent_item]) {
+        let named = self.types.named_holder(block.list).map_or(Ref::NOTHING, |(holder, _)| holder);
+        for (slot, id) in found.iter_mut().zip([block.origin, block.right_origin, named]) {
             if !id.is_some() {
                 continue;
             }
@@ -121,40 +143,39 @@ impl Document<'_> {
         if self.blocks[index as usize].kind == GC {
             return Ok(());
         }
-        let Some((parent, key)) = self.parent(index, left, right, holder) else {
+        let Some(list) = self.list(index, left, right, holder) else {
             self.forget(index);
             return Ok(());
         };
-        let block = &mut self.blocks[index as usize];
-        (block.parent, block.key) = (parent, key);
+        self.blocks[index as usize].list = list;
         let left = self.find_place(index, left, right, passed, steps_left)?;
         self.link(index, left);
         let block = self.blocks[index as usize];
-        let holder = self.types.get(parent).item;
+        let holder = self.types.holder(list);
         let orphan = holder != NONE && self.blocks[holder as usize].deleted;
-        if orphan || (key != NONE && block.right != NONE) {
+        if orphan || (self.types.list(list).key != NONE && block.right != NONE) {
             self.delete(index);
         }
         Ok(())
     }
 
-    /// The type and key that a block belongs to; `None` if its place is forgotten.
-    fn parent(&self, index: u32, left: u32, right: u32, holder: u32) -> Option<(u32, u32)> {
+    /// The list that a block stands in; `None` if its place is forgotten.
+    fn list(&mut self, index: u32, left: u32, right: u32, holder: u32) -> Option<u32> {
         let forgotten = |neighbour: u32| neighbour != NONE && self.blocks[neighbour as usize].kind == GC;
         if forgotten(left) || forgotten(right) {
             return None;
         }
-        let block = &self.blocks[index as usize];
-        if block.parent != NONE {
-            return Some((block.parent, block.key));
-        }
-        if block.parent_item.is_some() {
+        let list = self.blocks[index as usize].list;
+        if let Some((_, key)) = self.types.named_holder(list) {
             // An item that holds no type, or none any more, has no children.
-            let holder = self.blocks.get(holder as usize).filter(|holder| holder.kind == TYPE)?;
-            return Some((holder.holds, block.key));
+            self.blocks.get(holder as usize).filter(|holder| holder.kind == TYPE)?;
+            return Some(self.types.list_of(self.types.held_by(holder), key));
+        }
+        if list != NONE {
+            return Some(list);
         }
         let neighbour = self.blocks.get(if left != NONE { left } else { right } as usize)?;
-        Some((neighbour.parent, neighbour.key))
+        Some(neighbour.list)
     }
 
     /// Makes a GC of a block that is not linked.
@@ -162,16 +183,7 @@ impl Document<'_> {
         let block = &mut self.blocks[index as usize];
         block.kind = GC;
         block.deleted = true;
-        (block.origin, block.right_origin, block.parent_item) = (Ref::NOTHING, Ref::NOTHING, Ref::NOTHING);
-        (block.parent, block.key) = (NONE, NONE);
-    }
-
-    fn first_of(&self, parent: u32, key: u32) -> u32 {
-        if key == NONE {
-            self.types.get(parent).first
-        } else {
-            self.types.attribute(parent, key).map_or(NONE, |attribute| attribute.first)
-        }
+        (block.origin, block.right_origin, block.list) = (Ref::NOTHING, Ref::NOTHING, NONE);
     }
 
     /// The left neighbour that a block gets between `left` and `right`, among what others inserted there.
@@ -180,7 +192,7 @@ impl Document<'_> {
         index: u32,
         mut left: u32,
         right: u32,
-        Passed(passed): &mut Passed,
+        passed: &mut Passed,
         steps_left: &mut u64,
     ) -> Result<u32, UpdateError> {
         let block = &self.blocks[index as usize];
@@ -194,15 +206,15 @@ impl Document<'_> {
         let client = self.clients[block.client as usize];
         let mut other = match self.blocks.get(left as usize) {
             Some(left) => left.right,
-            None => self.first_of(block.parent, block.key),
+            None => self.types.list(block.list).first,
         };
-        let mut step = 0u32;
+        passed.clear();
         // Passed in an earlier step than this: they lie left of the place found so far and conflict no more.
         let mut settled = 0;
         while other != NONE && other != right {
             *steps_left = steps_left.checked_sub(1).ok_or(UpdateError::TooManySteps)?;
-            step += 1;
-            passed[other as usize] = (index, step);
+            passed.push(other);
+            let step = passed.steps();
             let o = &self.blocks[other as usize];
             if o.origin == block.origin {
                 if self.clients[o.client as usize] < client {
@@ -214,13 +226,13 @@ impl Document<'_> {
             } else {
                 // Its origin is integrated, or it would not be.
                 let Some(origin) = o.origin.is_some().then(|| self.find(o.origin)).flatten() else { break };
-                match passed[origin as usize] {
-                    (by, _) if by != index => break,
-                    (_, at) if at <= settled => {
+                match passed.step(origin) {
+                    None => break,
+                    Some(at) if at <= settled => {
                         left = other;
                         settled = step;
                     }
-                    _ => {}
+                    Some(_) => {}
                 }
             }
             other = o.right;
@@ -230,19 +242,18 @@ impl Document<'_> {
 
     /// Links a block behind `left`, or at the beginning.
     pub(super) fn link(&mut self, index: u32, left: u32) {
-        let Block { parent, key, .. } = self.blocks[index as usize];
+        let list = self.types.list_mut(self.blocks[index as usize].list);
         let right = match self.blocks.get_mut(left as usize) {
             Some(left) => std::mem::replace(&mut left.right, index),
-            None if key == NONE => std::mem::replace(&mut self.types.get_mut(parent).first, index),
-            None => std::mem::replace(&mut self.types.attribute_mut(parent, key).first, index),
+            None => std::mem::replace(&mut list.first, index),
         };
         let block = &mut self.blocks[index as usize];
         (block.left, block.right) = (left, right);
         if let Some(right) = self.blocks.get_mut(right as usize) {
             right.left = index;
-        } else if key != NONE {
+        } else if list.key != NONE {
             // It is the present value of the attribute; the one before is not any more.
-            self.types.attribute_mut(parent, key).last = index;
+            list.last = index;
             if left != NONE {
                 self.delete(left);
             }
@@ -256,25 +267,19 @@ impl Document<'_> {
         }
         let mut holders = vec![index];
         while let Some(holder) = holders.pop() {
-            let holds = self.blocks[holder as usize].holds;
-            if holds == NONE {
+            if self.blocks[holder as usize].kind != TYPE {
                 continue;
             }
-            for first in self.lists_of(holds) {
+            for first in self.types.firsts(self.types.held_by(holder)) {
                 let mut next = first;
                 while let Some(child) = self.blocks.get_mut(next as usize) {
-                    if !std::mem::replace(&mut child.deleted, true) && child.holds != NONE {
+                    if !std::mem::replace(&mut child.deleted, true) && child.kind == TYPE {
                         holders.push(next);
                     }
                     next = child.right;
                 }
             }
         }
-    }
-
-    /// The first item of the list of a type, and of the values of each of its attributes.
-    pub(super) fn lists_of(&self, of: u32) -> Vec<u32> {
-        std::iter::once(self.types.get(of).first).chain(self.types.attributes(of).map(|attribute| attribute.first)).collect()
     }
 
     /// Applies deleted ranges (client number, start, end), which end where blocks do. What is not here waits.

@@ -38,10 +38,29 @@ use self::types::Types;
 /// # Errors
 /// If an update is damaged, or if integrating takes far more steps than documents of people do.
 pub fn gc_merge<T: AsRef<[u8]>>(updates: &[T]) -> Result<Vec<u8>, UpdateError> {
+    integrated(updates, &[], |mut document| {
+        document.collect();
+        document.encode()
+    })
+}
+
+/// What `work` makes of the document in `updates`, divided before `points`.
+pub(crate) fn integrated<T: AsRef<[u8]>, R>(
+    updates: &[T],
+    points: &[(u64, u32)],
+    work: impl FnOnce(Document<'_>) -> Result<R, UpdateError>,
+) -> Result<R, UpdateError> {
+    if let [one] = updates {
+        // Mostly it is in order; then nothing of it needs be copied.
+        match Document::load(one.as_ref(), points) {
+            Ok(document) => return work(document),
+            Err(error @ UpdateError::TooManySteps) => return Err(error),
+            // Merging puts it in order, or says where it is damaged.
+            Err(_) => {}
+        }
+    }
     let merged = merge_anew(updates)?;
-    let mut document = Document::load(&merged, &[])?;
-    document.collect();
-    document.encode()
+    work(Document::load(&merged, points)?)
 }
 
 /// Like [`gc_merge`], but keeps deleted content: what a document without garbage collection would write.
@@ -49,14 +68,13 @@ pub fn gc_merge<T: AsRef<[u8]>>(updates: &[T]) -> Result<Vec<u8>, UpdateError> {
 /// # Errors
 /// As [`gc_merge`].
 pub fn integrate_merge<T: AsRef<[u8]>>(updates: &[T]) -> Result<Vec<u8>, UpdateError> {
-    let merged = merge_anew(updates)?;
     // Each update deletes by itself, and an item is divided where any of its deleted ranges ends: between the halves of
     // a surrogate pair that leaves a trace, which the union of all ranges would not.
     let mut ends = Vec::new();
     for update in updates {
         UpdateReader::new(update.as_ref())?.deletes(|client, start, end| ends.extend([(client, start), (client, end)]))?;
     }
-    Document::load(&merged, &ends)?.encode()
+    integrated(updates, &ends, |document| document.encode())
 }
 
 /// Forgets the deleted content of `update` that lies in `ids`: of what is deleted there only length and place stay, and of what
@@ -67,10 +85,10 @@ pub fn integrate_merge<T: AsRef<[u8]>>(updates: &[T]) -> Result<Vec<u8>, UpdateE
 /// # Errors
 /// As [`gc_merge`].
 pub fn forget(update: &[u8], ids: &IdSet) -> Result<Vec<u8>, UpdateError> {
-    let merged = merge_anew(&[update])?;
-    let mut document = Document::load(&merged, &ends_of(ids))?;
-    document.collect_within(ids);
-    document.encode()
+    integrated(&[update], &ends_of(ids), |mut document| {
+        document.collect_within(ids);
+        document.encode()
+    })
 }
 
 /// The update that takes back the changes `ids` of the document `update`: what they inserted is deleted, and what they deleted is
@@ -85,10 +103,9 @@ pub fn forget(update: &[u8], ids: &IdSet) -> Result<Vec<u8>, UpdateError> {
 /// # Errors
 /// As [`gc_merge`].
 pub fn undo(update: &[u8], ids: &ContentIds, client: u64) -> Result<Option<Vec<u8>>, UpdateError> {
-    let merged = merge_anew(&[update])?;
     let (inserts, deletes) = (ids.inserts.difference(&ids.deletes), ids.deletes.difference(&ids.inserts));
     let ends = [ends_of(&inserts), ends_of(&deletes)].concat();
-    Document::load(&merged, &ends)?.undo(&inserts, &deletes, client)
+    integrated(&[update], &ends, |mut document| document.undo(&inserts, &deletes, client))
 }
 
 /// Where the ranges of `ids` begin and end.
@@ -112,19 +129,10 @@ pub(crate) struct Document<'a> {
     /// The clock of each block, apart: this is what searches look at.
     clocks: Vec<u32>,
     types: Types<'a>,
-    /// What could not be integrated, as structs of the update: offsets of their bytes, with client and clock.
-    waiting: Vec<Waiting>,
+    /// Are there structs that could not be integrated?
+    waits: bool,
     /// Deleted ranges that are not, or not integrated, here: client number, start, end.
     waiting_deletes: Vec<(u64, u32, u32)>,
-}
-
-/// A struct that waits for something it refers to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Waiting {
-    client: u32,
-    clock: u32,
-    /// Where its info byte is.
-    at: u32,
 }
 
 #[cfg(test)]

@@ -13,11 +13,11 @@ impl Document<'_> {
     fn text(&mut self, root: &'static str) -> String {
         let root = self.types.root(root);
         let mut text = String::new();
-        let mut next = self.types.get(root).first;
+        let mut next = self.types.list(self.types.get(root).list).first;
         while let Some(block) = self.blocks.get(next as usize) {
             assert_eq!(block.state, State::Done);
             if block.kind == STRING && !block.deleted {
-                assert_eq!(block.lost, (false, false), "only ascii here");
+                assert_eq!(block.lost, 0, "only ascii here");
                 let payload = &self.bytes[block.payload.0 as usize..block.payload.1 as usize];
                 text.push_str(std::str::from_utf8(payload).unwrap());
             }
@@ -29,7 +29,8 @@ impl Document<'_> {
     /// Of the present value of an attribute of a root: client and clock.
     fn present(&mut self, root: &'static str, key: &'static str) -> Option<(u64, u32)> {
         let (root, key) = (self.types.root(root), self.types.intern(key));
-        let last = self.types.attribute(root, key).map_or(NONE, |attribute| attribute.last);
+        let list = self.types.list_of(root, key);
+        let last = self.types.list(list).last;
         let block = self.blocks.get(last as usize)?;
         assert_eq!(block.right, NONE);
         Some((self.clients[block.client as usize], block.clock))
@@ -88,7 +89,7 @@ fn concurrent_insertions_are_put_in_the_order_of_yrs() {
         }
         let expected = text.get_string(&theirs.transact());
         updates.shuffle(&mut rng);
-        let merged = merge_anew(&updates).unwrap();
+        let merged = crate::update::merge_anew(&updates).unwrap();
         let mut ours = Document::load(&merged, &[]).unwrap();
         assert_eq!(ours.text("t"), expected, "seed {seed}");
         // Which value is present shows in what is deleted: all others.

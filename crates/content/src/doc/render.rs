@@ -5,7 +5,7 @@
 use yhub_encoding::{Any, MAX_ANY_DEPTH, Object, Reader};
 
 use super::Document;
-use super::block::{Block, NONE, State};
+use super::block::{Block, LOST_AFTER, LOST_BEFORE, NONE, State};
 use crate::delta::{Delta, DeltaAttr, DeltaInsert, DeltaItem, DeltaOp};
 use crate::json::any_of_json;
 use crate::update::structs::{ANY, BINARY, DOC, EMBED, FORMAT, JSON, STRING, TYPE};
@@ -44,7 +44,7 @@ impl Document<'_> {
 
     fn render(&self, of: u32, look: &Look<'_>, depth: usize) -> Result<Delta, UpdateError> {
         if depth == MAX_DEPTH {
-            let at = self.blocks.get(self.types.get(of).item as usize).map_or(0, |block| block.at as usize);
+            let at = self.blocks.get(self.types.get(of).item as usize).map_or(0, |block| block.payload.0 as usize);
             return Err(UpdateError::NestedTooDeep { at });
         }
         let mut delta = Delta::default();
@@ -54,15 +54,15 @@ impl Document<'_> {
             }
         }
         let mut formats = Formats::default();
-        let mut next = self.types.get(of).first;
+        let mut next = self.types.list(self.types.get(of).list).first;
         while let Some(block) = self.blocks.get(next as usize) {
-            next = block.right;
+            let index = std::mem::replace(&mut next, block.right);
             let Some(shown) = self.shown(block, look) else { continue };
             if block.kind == FORMAT {
                 let mut reader = Reader::new(self.payload(block));
                 let (key, value) = (reader.var_string()?, json(reader.var_string()?, block)?);
                 formats.pass(key, value, &shown);
-            } else if let Some(insert) = self.insert(block, look, depth)? {
+            } else if let Some(insert) = self.insert(index, look, depth)? {
                 delta.push(DeltaOp { insert, format: formats.current.clone(), attribution: formats.attribution(&shown) });
             }
         }
@@ -86,7 +86,7 @@ impl Document<'_> {
         if shown.deleted {
             return Ok(Some(DeltaAttr { value: None, attribution }));
         }
-        let value = match self.insert(block, look, depth)? {
+        let value = match self.insert(last, look, depth)? {
             Some(DeltaInsert::Text(text)) => Some(DeltaItem::Value(Any::String(text.into()))),
             Some(DeltaInsert::List(mut list)) => list.pop(),
             None => None,
@@ -95,7 +95,8 @@ impl Document<'_> {
     }
 
     /// The content of a block, if it has any that is shown.
-    fn insert(&self, block: &Block, look: &Look<'_>, depth: usize) -> Result<Option<DeltaInsert>, UpdateError> {
+    fn insert(&self, index: u32, look: &Look<'_>, depth: usize) -> Result<Option<DeltaInsert>, UpdateError> {
+        let block = &self.blocks[index as usize];
         let payload = self.payload(block);
         let mut reader = Reader::new(payload);
         let one = |value: Any| DeltaInsert::List(vec![DeltaItem::Value(value)]);
@@ -103,9 +104,9 @@ impl Document<'_> {
             STRING => {
                 let mut text = String::with_capacity(payload.len() + 6);
                 let lost = |is: bool| if is { "\u{fffd}" } else { "" };
-                text.push_str(lost(block.lost.0));
+                text.push_str(lost(block.lost & LOST_BEFORE != 0));
                 text.push_str(&String::from_utf8_lossy(payload));
-                text.push_str(lost(block.lost.1));
+                text.push_str(lost(block.lost & LOST_AFTER != 0));
                 DeltaInsert::Text(text)
             }
             ANY => {
@@ -128,8 +129,8 @@ impl Document<'_> {
             TYPE => {
                 let kind = reader.var_uint()?;
                 let name = if kind == 3 || kind == 5 { Some(reader.var_string()?.into()) } else { None };
-                let node =
-                    if look.deep && block.holds != NONE { self.render(block.holds, look, depth + 1)? } else { Delta::default() };
+                let holds = self.types.held_by(index);
+                let node = if look.deep && holds != NONE { self.render(holds, look, depth + 1)? } else { Delta::default() };
                 DeltaInsert::List(vec![DeltaItem::Node(Box::new(Delta { name, ..node }))])
             }
             _ => return Ok(None),

@@ -98,8 +98,7 @@ impl<'d, 'a> Undo<'d, 'a> {
         let (client, from) = (document.clients.len() as u32, document.blocks.len() as u32);
         document.clients.push(free);
         document.index.push(ClientIndex::growing(from));
-        let passed = Passed::over(document.blocks.len());
-        Self { document, client, from, wanted, copies: HashMap::new(), passed, steps_left: MAX_STEPS }
+        Self { document, client, from, wanted, copies: HashMap::new(), passed: Passed::default(), steps_left: MAX_STEPS }
     }
 
     fn block(&self, index: u32) -> &Block {
@@ -108,7 +107,7 @@ impl<'d, 'a> Undo<'d, 'a> {
 
     /// The item that holds the list or attribute that a block belongs to.
     fn holder(&self, index: u32) -> u32 {
-        self.document.types.get(self.block(index).parent).item
+        self.document.types.holder(self.block(index).list)
     }
 
     /// Copies a block to where it is to be, and before that the items that hold it as far as they are deleted.
@@ -135,20 +134,20 @@ impl<'d, 'a> Undo<'d, 'a> {
     }
 
     fn copy(&mut self, index: u32) -> Result<(), UpdateError> {
-        let mut holder = self.holder(index);
-        let mut parent = self.block(index).parent;
+        let holder = self.holder(index);
+        let mut list = self.block(index).list;
+        let key = self.document.types.list(list).key;
         if holder != NONE && self.block(holder).deleted {
-            holder = self.newest(holder);
-            parent = self.block(holder).holds;
+            let parent = self.document.types.held_by(self.newest(holder));
+            list = self.document.types.list_of(parent, key);
         }
-        let key = self.block(index).key;
         let (left, right) = if key == NONE {
-            (self.nearest(self.block(index).left, parent, |block| block.left)?, self.nearest(index, parent, |block| block.right)?)
+            (self.nearest(self.block(index).left, list, |block| block.left)?, self.nearest(index, list, |block| block.right)?)
         } else {
             // Behind the present value, whoever has set it.
-            (self.document.types.attribute(parent, key).map_or(NONE, |attribute| attribute.last), NONE)
+            (self.document.types.list(list).last, NONE)
         };
-        self.insert(index, parent, left, right)
+        self.insert(index, list, left, right)
     }
 
     /// The newest copy of a block, or the block.
@@ -159,14 +158,14 @@ impl<'d, 'a> Undo<'d, 'a> {
         index
     }
 
-    /// The block in the list of `parent` that is nearest to `from` in a direction, or is a copy of the nearest that has one there.
-    fn nearest(&mut self, from: u32, parent: u32, next: impl Fn(&Block) -> u32) -> Result<u32, UpdateError> {
+    /// The block in `list` that is nearest to `from` in a direction, or is a copy of the nearest that has one there.
+    fn nearest(&mut self, from: u32, list: u32, next: impl Fn(&Block) -> u32) -> Result<u32, UpdateError> {
         let mut at = from;
         while at != NONE {
             let mut trace = at;
             loop {
                 self.steps_left = self.steps_left.checked_sub(1).ok_or(UpdateError::TooManySteps)?;
-                if self.block(trace).parent == parent {
+                if self.block(trace).list == list {
                     return Ok(trace);
                 }
                 match self.copies.get(&trace) {
@@ -179,28 +178,29 @@ impl<'d, 'a> Undo<'d, 'a> {
         Ok(NONE)
     }
 
-    /// Puts a copy of a block between two blocks of the list of `parent`, or among the values of the attribute.
-    fn insert(&mut self, of: u32, parent: u32, left: u32, right: u32) -> Result<(), UpdateError> {
+    /// Puts a copy of a block between two blocks of `list`.
+    fn insert(&mut self, of: u32, list: u32, left: u32, right: u32) -> Result<(), UpdateError> {
         let document = &mut *self.document;
         let index = document.blocks.len() as u32;
         let clock = document.blocks[self.from as usize..].last().map_or(0, Block::end);
         let id_of = |block: &Block, clock: u32| Ref { client: block.client, clock };
         let mut copy = document.blocks[of as usize];
         if clock.checked_add(copy.len).is_none() {
-            return Err(UpdateError::ClockRange { at: copy.at as usize });
+            return Err(UpdateError::ClockRange { at: copy.payload.0 as usize });
         }
         copy.deleted = copy.kind == crate::update::structs::DELETED;
         copy.origin = document.blocks.get(left as usize).map_or(Ref::NOTHING, |left| id_of(left, left.end() - 1));
         copy.right_origin = document.blocks.get(right as usize).map_or(Ref::NOTHING, |right| id_of(right, right.clock));
-        (copy.client, copy.clock, copy.parent, copy.left, copy.right) = (self.client, clock, parent, NONE, NONE);
-        copy.holds = if copy.kind == TYPE { document.types.nested(index) } else { NONE };
+        (copy.client, copy.clock, copy.list, copy.left, copy.right) = (self.client, clock, list, NONE, NONE);
+        if copy.kind == TYPE {
+            document.types.nested(index);
+        }
         document.blocks.push(copy);
         document.clocks.push(clock);
         document.index[self.client as usize].grow();
-        self.passed.grow();
         let left = document.find_place(index, left, right, &mut self.passed, &mut self.steps_left)?;
         document.link(index, left);
-        let holder = document.types.get(parent).item;
+        let holder = document.types.holder(list);
         if holder != NONE && document.blocks[holder as usize].deleted {
             document.delete(index);
         }

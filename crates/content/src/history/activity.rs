@@ -2,7 +2,7 @@
 
 use yhub_encoding::{Any, Object};
 
-use super::{ChangeFilter, divided, ids_upto, part};
+use super::{ChangeFilter, ids_upto, with_part};
 use crate::{Attributes, ContentAttribute, ContentMap, Delta, IdMap, IdSet, UpdateError, doc::Look};
 
 /// What to list, and how.
@@ -149,9 +149,6 @@ fn show(
 ) -> Result<Option<Vec<u8>>, UpdateError> {
     let latest = entries.iter().map(|entry| entry.to).fold(f64::NEG_INFINITY, f64::max);
     let ids = ids_upto(map, Some(latest).filter(|latest| latest.is_finite()));
-    let update = part(history, &ids)?;
-    let mut document = divided(&update, &[map, found])?;
-    let root = document.first_root().unwrap_or_default().to_owned();
     let states: Vec<IdSet> = entries
         .iter()
         .map(|entry| {
@@ -159,26 +156,33 @@ fn show(
             then.inserts.difference(&then.deletes)
         })
         .collect();
-    if query.ydoc {
-        let changed = found.to_ids();
-        let keep = IdSet::union(states.iter().chain([&changed.inserts, &changed.deletes]));
-        document.collect_within(&ids.deletes.difference(&keep));
-    }
-    for (entry, rendered) in entries.iter_mut().zip(&states) {
-        let filter = ChangeFilter { from: Some(entry.from), to: Some(entry.to), ..ChangeFilter::default() };
-        let said =
-            |who: &str, when: &str| [ContentAttribute::new(who, entry.by.clone()), ContentAttribute::new(when, entry.from)];
-        let changed = filter.apply(found).to_ids();
-        let attributed = ContentMap::from_ids(&changed, &said("insert", "insertAt"), &said("delete", "deleteAt"));
-        if query.delta {
-            let both = IdMap::union([&attributed.inserts, &attributed.deletes]);
-            let look = Look { attributed: &both, rendered: Some(rendered), deep: true };
-            entry.delta = Some(document.render_root(&root, &look)?);
+    with_part(history, &ids, &[map, found], |mut document| {
+        let root = document.first_root().unwrap_or_default().to_owned();
+        if query.ydoc {
+            let changed = found.to_ids();
+            let keep = IdSet::union(states.iter().chain([&changed.inserts, &changed.deletes]));
+            document.collect_within(&ids.deletes.difference(&keep));
         }
-        entry.attributions = query.attributions.then(|| attributed.to_bytes());
-        entry.rendered = query.ydoc.then(|| rendered.to_bytes());
-    }
-    query.ydoc.then(|| document.encode()).transpose()
+        for (entry, rendered) in entries.iter_mut().zip(&states) {
+            let attributed = attributed(found, entry);
+            if query.delta {
+                let both = IdMap::union([&attributed.inserts, &attributed.deletes]);
+                let look = Look { attributed: &both, rendered: Some(rendered), deep: true };
+                entry.delta = Some(document.render_root(&root, &look)?);
+            }
+            entry.attributions = query.attributions.then(|| attributed.to_bytes());
+            entry.rendered = query.ydoc.then(|| rendered.to_bytes());
+        }
+        query.ydoc.then(|| document.encode()).transpose()
+    })
+}
+
+/// The changes of an entry, all of them said to be of its author and of its beginning.
+fn attributed(found: &ContentMap, entry: &ActivityEntry) -> ContentMap {
+    let filter = ChangeFilter { from: Some(entry.from), to: Some(entry.to), ..ChangeFilter::default() };
+    let said = |who: &str, when: &str| [ContentAttribute::new(who, entry.by.clone()), ContentAttribute::new(when, entry.from)];
+    let changed = filter.apply(found).to_ids();
+    ContentMap::from_ids(&changed, &said("insert", "insertAt"), &said("delete", "deleteAt"))
 }
 
 impl Activity {

@@ -2,7 +2,7 @@
 
 use yhub_encoding::{Any, Object};
 
-use super::{ChangeFilter, divided, ids_upto, part};
+use super::{ChangeFilter, ids_upto, with_part};
 use crate::{ContentMap, Delta, IdMap, UpdateError, doc::Look};
 
 /// What to compare, and what to tell of it.
@@ -42,18 +42,18 @@ pub fn changeset(history: &[u8], map: &ContentMap, query: &ChangesetQuery) -> Re
         return Ok(changes);
     }
     let after = ids_upto(map, query.filter.to);
-    let update = part(history, &after)?;
-    let mut document = divided(&update, &[map, &found])?;
-    document.collect_within(&after.deletes.difference(&found.deletes));
-    if query.delta {
-        let both = IdMap::union([&found.inserts, &found.deletes]);
-        let look = Look { attributed: &both, rendered: None, deep: false };
-        changes.delta = Some(document.render_root("", &look)?);
-    }
-    if query.ydoc {
-        changes.ydoc = Some(document.encode()?);
-    }
-    Ok(changes)
+    with_part(history, &after, &[map, &found], |mut document| {
+        document.collect_within(&after.deletes.difference(&found.deletes));
+        if query.delta {
+            let both = IdMap::union([&found.inserts, &found.deletes]);
+            let look = Look { attributed: &both, rendered: None, deep: false };
+            changes.delta = Some(document.render_root("", &look)?);
+        }
+        if query.ydoc {
+            changes.ydoc = Some(document.encode()?);
+        }
+        Ok(changes)
+    })
 }
 
 impl Changeset {

@@ -13,25 +13,28 @@ pub use changes::{forgettable, missing_from, rollback, state_at};
 pub use changeset::{Changeset, ChangesetQuery, changeset};
 pub use filter::ChangeFilter;
 
-use crate::{ContentIds, ContentMap, IdMap, UpdateError, doc::Document, intersect, update::merge_anew};
+use crate::{
+    ContentIds, ContentMap, IdMap, UpdateError,
+    doc::{Document, integrated},
+    intersect,
+};
 
 /// The content that was there, or was there and was deleted, up to a time.
 fn ids_upto(map: &ContentMap, to: Option<f64>) -> ContentIds {
     ChangeFilter::upto(to).apply(map).to_ids()
 }
 
-/// The part `ids` of a history, as an update whose parts are known to descend.
-fn part(history: &[u8], ids: &ContentIds) -> Result<Vec<u8>, UpdateError> {
-    merge_anew(&[intersect(history, ids)?])
-}
-
-/// A document divided wherever what `maps` say of its content changes.
-fn divided<'a>(update: &'a [u8], maps: &[&ContentMap]) -> Result<Document<'a>, UpdateError> {
-    let ends = |map: &IdMap| {
-        map.iter().flat_map(|(client, range, _)| [(client, range.clock()), (client, range.end())]).collect::<Vec<_>>()
-    };
-    let mut points: Vec<_> = maps.iter().flat_map(|map| [ends(&map.inserts), ends(&map.deletes)]).flatten().collect();
+/// What `work` makes of the part `ids` of a history, divided wherever what `maps` say of its content changes.
+fn with_part<R>(
+    history: &[u8],
+    ids: &ContentIds,
+    maps: &[&ContentMap],
+    work: impl FnOnce(Document<'_>) -> Result<R, UpdateError>,
+) -> Result<R, UpdateError> {
+    let halves = maps.iter().flat_map(|map| [&map.inserts, &map.deletes]);
+    let ends = halves.flat_map(IdMap::iter).flat_map(|(client, range, _)| [(client, range.clock()), (client, range.end())]);
+    let mut points: Vec<_> = ends.collect();
     points.sort_unstable();
     points.dedup();
-    Document::load(update, &points)
+    integrated(&[intersect(history, ids)?], &points, work)
 }

@@ -16,46 +16,84 @@ use crate::update::{Deletes, merge, write_piece};
 /// One lost half of a surrogate pair.
 const LOST_HALF: &[u8] = "\u{fffd}".as_bytes();
 
+/// A piece of what is written is about so long: a little less than what a vector holds before it grows once more.
+const PIECE_BYTES: usize = 60 << 10;
+
+/// What is written, in pieces: however long it gets, nothing is copied to make room, and what is only known later has a place.
+#[derive(Default)]
+pub(super) struct Pieces(Vec<Vec<u8>>);
+
+impl Pieces {
+    /// Where to write on.
+    fn end(&mut self) -> &mut Vec<u8> {
+        if self.0.last().is_none_or(|last| last.len() >= PIECE_BYTES) {
+            self.0.push(Vec::new());
+        }
+        let last = self.0.len() - 1;
+        &mut self.0[last]
+    }
+
+    /// A place here, to be written to later.
+    fn place(&mut self) -> usize {
+        self.0.extend([Vec::new(), Vec::new()]);
+        self.0.len() - 2
+    }
+
+    fn at(&mut self, place: usize) -> &mut Vec<u8> {
+        &mut self.0[place]
+    }
+
+    /// All of it.
+    pub(super) fn join(self) -> Vec<u8> {
+        self.0.concat()
+    }
+}
+
 impl Document<'_> {
     /// The document as an update, what waits included.
     ///
     /// # Errors
     /// Only if bytes that were read before cannot be read again.
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, UpdateError> {
-        let integrated = self.encode_integrated();
-        if !self.waits && self.waiting_deletes.is_empty() {
-            return Ok(integrated);
+    pub(crate) fn encode(mut self) -> Result<Vec<u8>, UpdateError> {
+        let waiting = if self.waits || !self.waiting_deletes.is_empty() { Some(self.encode_waiting()?) } else { None };
+        // Nothing is looked for any more.
+        self.clocks = Vec::new();
+        self.index.iter_mut().for_each(ClientIndex::forget_places);
+        let pieces = self.encode_integrated();
+        // Most of the memory: it is not needed for putting the pieces together.
+        drop(self);
+        let integrated = pieces.join();
+        match waiting {
+            Some(waiting) => merge(&[integrated, waiting]),
+            None => Ok(integrated),
         }
-        merge(&[integrated, self.encode_waiting()?])
     }
 
-    fn encode_integrated(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.bytes.len() + 16);
-        let mut structs = Vec::new();
+    fn encode_integrated(&self) -> Pieces {
+        let mut pieces = Pieces::default();
+        let number_of_sections = pieces.place();
         let mut deletes = Deletes::default();
         let mut sections = 0;
         for &client in &self.sections {
             let ClientIndex { from, to, .. } = self.index[client as usize];
             let blocks = &self.blocks[from as usize..to as usize];
-            structs.clear();
-            let Some((count, clock)) = self.write_section(&mut structs, from, blocks, &mut deletes) else { continue };
-            write_var_uint(&mut out, count);
-            write_var_uint(&mut out, self.clients[client as usize]);
-            write_var_uint(&mut out, u64::from(clock));
-            out.extend_from_slice(&structs);
+            let head = pieces.place();
+            let Some((count, clock)) = self.write_section(&mut pieces, from, blocks, &mut deletes) else { continue };
+            let head = pieces.at(head);
+            write_var_uint(head, count);
+            write_var_uint(head, self.clients[client as usize]);
+            write_var_uint(head, u64::from(clock));
             sections += 1;
         }
-        deletes.write(&mut out);
-        let mut head = Vec::with_capacity(8);
-        write_var_uint(&mut head, sections);
-        out.splice(0..0, head);
-        out
+        write_var_uint(pieces.at(number_of_sections), sections);
+        deletes.write(pieces.end());
+        pieces
     }
 
     /// Writes the integrated blocks of a client; gives the number of structs and the first clock, if there are any.
     pub(super) fn write_section(
         &self,
-        out: &mut Vec<u8>,
+        pieces: &mut Pieces,
         from: u32,
         blocks: &[Block],
         deletes: &mut Deletes,
@@ -69,6 +107,7 @@ impl Document<'_> {
                 at += 1;
                 continue;
             }
+            let out = pieces.end();
             if first_clock.is_none() {
                 first_clock = Some(head.clock);
             } else if head.clock > end {

@@ -53,6 +53,11 @@ impl ClientIndex {
         self.before[1] += 1;
     }
 
+    /// Frees what only searches need.
+    pub(super) fn forget_places(&mut self) {
+        self.before = Vec::new();
+    }
+
     /// The last block that begins at `clock` or before, if there is one; `clocks` are those of all blocks.
     #[inline]
     pub(super) fn last_from(&self, clocks: &[u32], clock: u32) -> Option<u32> {

@@ -10,6 +10,7 @@ use yhub_encoding::write_var_uint;
 
 use super::Document;
 use super::block::{Block, NONE, Ref, State};
+use super::encode::Pieces;
 use super::index::ClientIndex;
 use super::integrate::{MAX_STEPS, Passed};
 use crate::update::Deletes;
@@ -74,15 +75,15 @@ impl Document<'_> {
         for (block, _) in self.blocks.iter().zip(was_deleted).filter(|(block, was)| block.deleted && !**was) {
             deletes.push(self.clients[block.client as usize], block.clock, block.end());
         }
-        let mut structs = Vec::new();
+        let mut structs = Pieces::default();
         let copied = self.write_section(&mut structs, from, &self.blocks[from as usize..], &mut deletes);
-        let mut out = Vec::with_capacity(structs.len() + 32);
+        let mut out = Vec::new();
         if let Some((count, clock)) = copied {
             write_var_uint(&mut out, 1);
             write_var_uint(&mut out, count);
             write_var_uint(&mut out, self.clients[client as usize]);
             write_var_uint(&mut out, u64::from(clock));
-            out.extend_from_slice(&structs);
+            out.extend(structs.join());
         } else {
             write_var_uint(&mut out, 0);
         }

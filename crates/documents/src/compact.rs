@@ -13,7 +13,7 @@ use yhub_store::{AssetKind, AssetSelection, Completed, LogEntry, StoreOutcome, S
 
 use crate::{
     CompactionFailed, Documents, DocumentsError,
-    load::merge_shared,
+    load::{merge_shared, without},
     read::{RoomContent, Row, column, open_entry},
 };
 
@@ -191,24 +191,17 @@ fn new_assets(room: &RoomId, content: &RoomContent, limits: &content::Limits) ->
     }
     for entry in content.fresh() {
         let wrong = |what: String| DocumentsError::Entry { room: room.clone(), clock: entry.clock, what };
-        match open_entry(room, entry)? {
-            Some(StreamMessage::Update { update, contentmap }) => {
-                content::check_update(&update, limits).map_err(|error| wrong(error.to_string()))?;
-                let map = ContentMap::from_bytes(&contentmap).map_err(|error| wrong(format!("contentmap: {error}")))?;
-                // I-6: only what nobody held before is attributed to this writer.
-                let fresh = map.difference(&known);
-                known.insert_all(&fresh.to_ids());
-                maps.push(fresh);
-                gc_docs.push(update.clone());
-                nongc_docs.push(update);
-            }
-            Some(StreamMessage::Prune { .. }) => {
-                let what = "holds a prune, which this hub cannot carry out yet; the stream keeps it".into();
-                return Err(DocumentsError::Unsupported { room: room.clone(), clock: entry.clock, what });
-            }
-            _ => {}
-        }
+        let Some(StreamMessage::Update { update, contentmap }) = open_entry(room, entry)? else { continue };
+        content::check_update(&update, limits).map_err(|error| wrong(error.to_string()))?;
+        let map = ContentMap::from_bytes(&contentmap).map_err(|error| wrong(format!("contentmap: {error}")))?;
+        // I-6: only what nobody held before is attributed to this writer.
+        let fresh = map.difference(&known);
+        known.insert_all(&fresh.to_ids());
+        maps.push(fresh);
+        gc_docs.push(update.clone());
+        nongc_docs.push(update);
     }
+    let pruned = content.pruned(room)?;
     let rows = content.rows.len();
     let cannot = |what: UpdateError| match merge_shared(&nongc_docs[..rows]) {
         Err(what) if rows > 0 => DocumentsError::Row {
@@ -229,9 +222,10 @@ fn new_assets(room: &RoomId, content: &RoomContent, limits: &content::Limits) ->
         }
         Err(error) => return Err(cannot(error)),
     };
-    let nongc = merge_shared(&nongc_docs).map_err(cannot)?;
-    let contentmap = Bytes::from(ContentMap::union(&maps).to_bytes());
-    let contentids = Bytes::from(known.to_bytes());
+    let nongc = without(merge_shared(&nongc_docs).map_err(cannot)?, &pruned).map_err(cannot)?;
+    let pruned = ContentIds { inserts: pruned.clone(), deletes: pruned };
+    let contentmap = Bytes::from(ContentMap::union(&maps).difference(&pruned).to_bytes());
+    let contentids = Bytes::from(known.difference(&pruned).to_bytes());
     Ok([
         Asset::YDoc { update: gc }.encode(),
         Asset::YDoc { update: nongc }.encode(),

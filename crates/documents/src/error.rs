@@ -68,16 +68,6 @@ pub enum DocumentsError {
         /// What is wrong.
         what: String,
     },
-    /// An entry of the stream asks for something that this hub cannot do, though another may.
-    #[error("stream of {room}, entry {clock}: {what}")]
-    Unsupported {
-        /// The room.
-        room: RoomId,
-        /// Where it stands.
-        clock: StreamClock,
-        /// What is asked for.
-        what: String,
-    },
     /// Something panicked.
     #[error("working on room {room} panicked: {what}")]
     Panicked {
@@ -114,7 +104,6 @@ impl DocumentsError {
             Self::Row { .. } => FailureClass::Row,
             Self::Entry { .. } => FailureClass::Entry,
             Self::Merge { .. } => FailureClass::Merge,
-            Self::Unsupported { .. } => FailureClass::Unsupported,
             Self::Panicked { .. } => FailureClass::Panic,
             Self::Deleted { .. } => FailureClass::Deleted,
         }
@@ -131,7 +120,7 @@ impl DocumentsError {
             Self::Compute { source, .. } => source.to_string(),
             Self::Row { column, what, .. } => format!("{column}: {what}"),
             Self::Entry { what, .. } | Self::Merge { what, .. } => what.clone(),
-            Self::Unsupported { what, .. } | Self::Panicked { what, .. } => what.clone(),
+            Self::Panicked { what, .. } => what.clone(),
             Self::Deleted { .. } => "the room was deleted".into(),
         }
     }
@@ -153,8 +142,6 @@ pub enum FailureClass {
     Entry,
     /// Entries cannot be merged.
     Merge,
-    /// This hub cannot do it.
-    Unsupported,
     /// Something panicked.
     Panic,
     /// The room was deleted.
@@ -171,15 +158,14 @@ impl FailureClass {
             Self::Row => "row",
             Self::Entry => "entry",
             Self::Merge => "merge",
-            Self::Unsupported => "unsupported",
             Self::Panic => "panic",
             Self::Deleted => "deleted",
         }
     }
 
     /// May what the stream holds be what is wrong, so that a room whose stream is set aside goes on? Where a row cannot be read,
-    /// or this hub lacks what it takes, setting the stream aside helps nobody, and would hide edits from hubs that can. A log
-    /// that cannot read what it holds is a case for its operator.
+    /// setting the stream aside helps nobody, and would hide edits from hubs that can. A log that cannot read what it holds is a
+    /// case for its operator.
     pub const fn is_of_stream(self) -> bool {
         matches!(self, Self::Compute | Self::Entry | Self::Merge | Self::Panic)
     }

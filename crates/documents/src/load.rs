@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use yhub_content::{ContentIds, Limits};
+use yhub_content::{ContentIds, IdSet, Limits, UpdateError};
 use yhub_core::{Loaded, RoomId, StreamClock, StreamMessage, Variant};
 use yhub_store::{AssetKind, AssetSelection, LogEntry, QuarantineId};
 
@@ -28,7 +28,7 @@ impl Documents {
         // what was read of the stream.
         let clock = content.clock();
         let stored = content.stored();
-        let mut parts = Parts { room: room.clone(), kind, rows: Vec::new(), entries: Vec::new() };
+        let mut parts = Parts { room: room.clone(), kind, rows: Vec::new(), entries: Vec::new(), pruned: IdSet::default() };
         for row in &content.rows {
             let Some(update) = &row.assets[kind as usize] else {
                 let what = "the column holds nothing".into();
@@ -45,6 +45,7 @@ impl Documents {
             }
         }
         let (mut awareness, mut recent) = (Vec::new(), Vec::new());
+        let mut pruned = IdSet::default();
         for entry in &content.entries {
             match parts.open(entry) {
                 Some(StreamMessage::Update { update, .. }) => {
@@ -54,13 +55,23 @@ impl Documents {
                         parts.entries.push((Origin::Stream(entry.clock), update));
                     }
                 }
-                Some(StreamMessage::Prune { .. }) => {
+                Some(StreamMessage::Prune { prune }) => {
                     changed = changed.max(entry.clock);
+                    match IdSet::from_bytes(&prune) {
+                        Ok(ids) => pruned.insert_all(&ids),
+                        Err(error) => log::error!(
+                            room:% = room;
+                            "left out of the document of room {room}: the ids of the prune at {}: {error}", entry.clock
+                        ),
+                    }
                     recent.extend(entry.message.clone().map(|message| (entry.clock, message)));
                 }
                 Some(StreamMessage::Awareness { update }) => awareness.push((entry.clock.ms, update)),
                 _ => {}
             }
+        }
+        if variant == Variant::Nongc {
+            parts.pruned = pruned;
         }
         let (base, ids) = self.merge_parts(parts).await?;
         Ok(Loaded { base, ids, clock, changed, recent, awareness })
@@ -96,6 +107,8 @@ struct Parts {
     rows: Vec<(String, Bytes)>,
     /// In log order.
     entries: Vec<(Origin, Bytes)>,
+    /// What is to be forgotten of the history.
+    pruned: IdSet,
 }
 
 impl Parts {
@@ -113,7 +126,7 @@ impl Parts {
 
     /// The rows must be readable; of the entries, those that are not are left out.
     fn merge(self, limits: &Limits) -> Result<(Bytes, ContentIds), DocumentsError> {
-        let Self { room, kind, rows, entries } = self;
+        let Self { room, kind, rows, entries, pruned } = self;
         let row = |t: &str, what: String| DocumentsError::Row { room: room.clone(), t: t.into(), column: column(kind), what };
         let left_out = |origin: &Origin, what: &str| {
             log::error!(room:% = room; "left out of the document of room {room}: {origin}: {what}");
@@ -130,7 +143,14 @@ impl Parts {
                 Err(error) => left_out(&origin, &error.to_string()),
             }
         }
-        merge_what_can_be(base, &updates, &try_merge, &left_out).map_err(|what| row("all", format!("cannot be merged: {what}")))
+        let merged = merge_what_can_be(base, &updates, &try_merge, &left_out);
+        let (base, ids) = merged.map_err(|what| row("all", format!("cannot be merged: {what}")))?;
+        // What cannot be forgotten is shown to those who ask for the history: nothing is lost by that.
+        let base = without(base.clone(), &pruned).unwrap_or_else(|error| {
+            log::error!(room:% = room; "the prunes of room {room} cannot be carried out: {error}");
+            base
+        });
+        Ok((base, ids))
     }
 }
 
@@ -170,6 +190,11 @@ fn try_merge(updates: &[Bytes]) -> Result<(Bytes, ContentIds), String> {
         Ok(merged) => merged.map_err(|error| error.to_string()),
         Err(_) => Err("merging panicked; this is a bug".into()),
     }
+}
+
+/// A history without what is pruned.
+pub(crate) fn without(history: Bytes, pruned: &IdSet) -> Result<Bytes, UpdateError> {
+    if pruned.is_empty() { Ok(history) } else { Ok(yhub_content::forget(&history, pruned)?.into()) }
 }
 
 /// Merges updates; a single one is shared, not copied.

@@ -1,6 +1,7 @@
 //! Reading one room from both stores, in the order that misses nothing.
 
 use bytes::Bytes;
+use yhub_content::IdSet;
 use yhub_core::{Asset, RoomId, StreamClock, StreamMessage};
 use yhub_store::{AssetKind, AssetSelection, LogEntry, QuarantineId, ReadLimit, ReadPage, StreamLogError, Tombstone, VersionRow};
 
@@ -48,6 +49,22 @@ impl RoomContent {
     pub(crate) fn clock(&self) -> StreamClock {
         let last = self.entries.last().map_or(StreamClock::ZERO, |entry| entry.clock);
         last.max(self.trimmed_upto).max(self.stored().unwrap_or(StreamClock::ZERO))
+    }
+
+    /// What of its history is to be forgotten: all prunes of the stream, whatever their clocks. One whose row is stored is carried
+    /// out again, which changes nothing.
+    pub(crate) fn pruned(&self, room: &RoomId) -> Result<IdSet, DocumentsError> {
+        let mut pruned = IdSet::default();
+        for entry in &self.entries {
+            if let Some(StreamMessage::Prune { prune }) = open_entry(room, entry)? {
+                let ids = IdSet::from_bytes(&prune).map_err(|error| {
+                    let what = format!("a prune whose ids cannot be read: {error}");
+                    DocumentsError::Entry { room: room.clone(), clock: entry.clock, what }
+                })?;
+                pruned.insert_all(&ids);
+            }
+        }
+        Ok(pruned)
     }
 
     /// How much of it there is to merge.

@@ -92,6 +92,35 @@ async fn vectors_of_histories_compact_to_the_same_rows() {
 }
 
 #[tokio::test]
+async fn vectors_of_prunes_compact_to_the_same_rows() {
+    let mut prunes = 0;
+    for history in list(&load("history")["histories"]) {
+        for query in list(&history["queries"]).iter().filter(|query| query["message"].is_string() && query["query"] == "prune") {
+            let rig = Rig::new();
+            for step in list(&history["steps"]) {
+                append_at(&rig, &step["redisClock"], hex(&step["streamMessage"]).into()).await;
+            }
+            let after = &query["after"];
+            append_at(&rig, &after["lastClock"], hex(&query["message"]).into()).await;
+            // Whoever asks for the history does not see it any more, from then on.
+            let seen = rig.load(Variant::Nongc).await.unwrap();
+            assert_eq!(to_hex(&whole(&[&seen.base])), to_hex(&whole(&[hex(&after["nongcDoc"])])));
+            rig.compact().await.unwrap();
+            let expected = Expected {
+                t: text(&after["lastClock"]).into(),
+                gc: hex(&after["gcDoc"]),
+                nongc: hex(&after["nongcDoc"]),
+                contentmap: text(&after["contentmap"]).into(),
+                contentids: text(&after["contentids"]).into(),
+            };
+            assert_row(&rig.row().await, &expected);
+            prunes += 1;
+        }
+    }
+    assert!(prunes >= 6, "only {prunes}");
+}
+
+#[tokio::test]
 async fn vectors_of_live_streams_compact_to_the_same_rows() {
     for room in list(&load("live-deployment")["rooms"]) {
         let rig = Rig::new();

@@ -4,8 +4,8 @@
 
 use serde_json::Value;
 use yhub_content::{
-    ContentIds, ContentMap, content_ids, forget,
-    history::{ActivityQuery, ChangeFilter, ChangesetQuery, activity, changeset, forgettable, missing_from, rollback},
+    ContentIds, ContentMap, content_ids, forget, gc_merge,
+    history::{ActivityQuery, ChangeFilter, ChangesetQuery, activity, changeset, forgettable, missing_from, rollback, state_at},
 };
 use yhub_encoding::Any;
 use yhub_testkit::vectors::{hex, items, list, load, text, to_hex, uint};
@@ -132,4 +132,32 @@ fn patches() {
         let found = missing_from(&known, &hex(&query["update"])).unwrap();
         assert_eq!(found.as_deref().map(to_hex).as_deref(), query["result"]["update"].as_str(), "{name}");
     }
+}
+
+/// At each time of a history the document is what had been written by then.
+#[test]
+fn states_of_earlier_times() {
+    let file = load("history");
+    let mut states = 0;
+    for history in list(&file["histories"]) {
+        let (document, steps) = (hex(&history["doc"]["nongcDoc"]), list(&history["steps"]));
+        let map = ContentMap::from_bytes(&hex(&history["doc"]["contentmap"])).unwrap();
+        for (n, step) in steps.iter().enumerate() {
+            let at_ms = uint(&step["at"]);
+            // Of one millisecond all or nothing.
+            if steps.get(n + 1).is_some_and(|next| uint(&next["at"]) == at_ms) {
+                continue;
+            }
+            let before: Vec<_> = steps[..=n].iter().map(|step| hex(&step["update"])).collect();
+            let then = state_at(&document, &map, at_ms as f64).unwrap();
+            assert_eq!(
+                to_hex(&gc_merge(&[then]).unwrap()),
+                to_hex(&gc_merge(&before).unwrap()),
+                "{} at {at_ms}",
+                text(&history["name"])
+            );
+            states += 1;
+        }
+    }
+    assert!(states > 20, "only {states}");
 }

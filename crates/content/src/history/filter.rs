@@ -67,3 +67,78 @@ fn says(attributes: Attributes<'_>, key: &str, value: &str) -> bool {
     let name = |half: &str| format!("{half}:{key}");
     [name("insert"), name("delete")].iter().flat_map(|name| attributes.values(name)).any(|said| said.as_str() == Some(value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ContentAttribute, IdRange, IdSet};
+
+    /// Who, when, and what else.
+    type Said<'a> = (&'a str, u64, &'a [(&'a str, &'a str)]);
+
+    /// Of clock `n` is said what stands at `n`.
+    fn map(said: &[Said<'_>]) -> ContentMap {
+        let one = |(clock, (who, at_ms, custom)): (u32, &Said<'_>)| {
+            let mut inserts = IdSet::default();
+            inserts.insert(1, IdRange::new(clock, 1).unwrap());
+            let custom: Vec<_> = custom.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+            ContentMap::attribution(&ContentIds { inserts, ..ContentIds::default() }, Some(who), *at_ms, &custom)
+        };
+        ContentMap::union(&(0u32..).zip(said).map(one).collect::<Vec<_>>())
+    }
+
+    fn found(filter: &ChangeFilter, map: &ContentMap) -> Vec<u32> {
+        let ids = filter.apply(map).to_ids().inserts;
+        (0..20).filter(|&clock| ids.contains(1, clock)).collect()
+    }
+
+    #[test]
+    fn authors_stand_beside_each_other_with_commas() {
+        let map = map(&[("ann", 1, &[]), ("bob,ann", 2, &[]), ("ann b", 3, &[]), ("", 4, &[]), ("bob,", 5, &[])]);
+        let by = |by: &str| found(&ChangeFilter { by: Some(by.into()), from: Some(1.0), ..ChangeFilter::default() }, &map);
+        assert_eq!(by("ann"), [0, 1]);
+        assert_eq!(by("bob"), [1, 4]);
+        // The name asked for is one name, and no name is one, too, beside another condition.
+        assert_eq!(by("bob,ann"), [0; 0]);
+        assert_eq!(by(""), [3, 4]);
+        assert_eq!(found(&ChangeFilter { by: Some(String::new()), ..ChangeFilter::default() }, &map), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn times_include_their_ends_and_0_is_none() {
+        let map = map(&[("a", 0, &[]), ("a", 5, &[]), ("a", 9, &[])]);
+        let between = |from, to| found(&ChangeFilter { from, to, ..ChangeFilter::default() }, &map);
+        assert_eq!(between(Some(5.0), Some(9.0)), [1, 2]);
+        assert_eq!(between(Some(5.1), None), [2]);
+        assert_eq!(between(None, Some(5.0)), [0, 1]);
+        assert_eq!(between(Some(0.0), Some(4.0)), [0]);
+        assert_eq!(between(Some(0.0), Some(0.0)), [0, 1, 2]);
+        assert_eq!(between(Some(5.0), Some(0.0)), [0; 0]);
+    }
+
+    #[test]
+    fn all_pairs_must_be_said() {
+        let map = map(&[("a", 1, &[("k", "v"), ("l", "w")]), ("a", 2, &[("k", "v")]), ("a", 3, &[("k", "w")])]);
+        let said = |pairs: &[(&str, &str)]| {
+            let custom = pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+            found(&ChangeFilter { custom, ..ChangeFilter::default() }, &map)
+        };
+        assert_eq!(said(&[("k", "v")]), [0, 1]);
+        assert_eq!(said(&[("k", "v"), ("l", "w")]), [0]);
+        assert_eq!(said(&[("k", "x")]), [0; 0]);
+        assert_eq!(said(&[]), [0, 1, 2]);
+    }
+
+    #[test]
+    fn content_is_cut_where_it_is_asked_for() {
+        let ids = |clock, len| {
+            let mut inserts = IdSet::default();
+            inserts.insert(1, IdRange::new(clock, len).unwrap());
+            ContentIds { inserts, ..ContentIds::default() }
+        };
+        let map = ContentMap::from_ids(&ids(0, 10), &[ContentAttribute::new("insert", "a")], &[]);
+        let filter = ChangeFilter { ids: Some(ids(3, 4)), ..ChangeFilter::default() };
+        assert_eq!(found(&filter, &map), [3, 4, 5, 6]);
+        assert!(!filter.is_empty() && ChangeFilter::default().is_empty());
+    }
+}

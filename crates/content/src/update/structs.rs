@@ -255,10 +255,16 @@ pub(crate) fn read_id(reader: &mut Reader<'_>) -> Result<Id, UpdateError> {
 /// UTF-16 code units of UTF-8: one for each byte that begins a character, one more for each that begins one of four.
 #[inline]
 pub(crate) fn utf16_len(utf8: &[u8]) -> u64 {
+    let mut units = 0;
     // As many as can be counted in one byte: so the compiler counts them side by side.
-    utf8.chunks(u8::MAX as usize / 2)
-        .map(|chunk| u64::from(chunk.iter().map(|&byte| u8::from(byte & 0xc0 != 0x80) + u8::from(byte >= 0xf0)).sum::<u8>()))
-        .sum()
+    for chunk in utf8.chunks(u8::MAX as usize / 2) {
+        let mut of_chunk = 0u8;
+        for &byte in chunk {
+            of_chunk += u8::from(byte & 0xc0 != 0x80) + u8::from(byte >= 0xf0);
+        }
+        units += u64::from(of_chunk);
+    }
+    units
 }
 
 /// The same of the first `len` of these bytes, at most eight, without a loop: most texts are that short.

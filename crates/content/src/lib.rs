@@ -9,7 +9,8 @@
 //!
 //! Bytes from outside go through the guard first ([`check_update`], [`inspect_update`]): everything else returns an error where they
 //! are damaged, but only the guard sees to it that every other reader takes them, too. Nothing here panics, recurses as deep as
-//! bytes ask, or takes memory that the bytes do not pay for. `yrs` is no part of it; the tests ask it, and yjs, for a second opinion.
+//! bytes ask, or takes memory that the bytes do not pay for; but who asks [`history::activity`] for deltas gets the document once for
+//! each entry: set a limit. `yrs` is no part of it; the tests ask it, and yjs, for a second opinion.
 //!
 //! ```
 //! use yhub_content::{ContentMap, UpdateError, content_ids, merge};

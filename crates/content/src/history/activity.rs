@@ -149,25 +149,25 @@ fn show(
 ) -> Result<Option<Vec<u8>>, UpdateError> {
     let latest = entries.iter().map(|entry| entry.to).fold(f64::NEG_INFINITY, f64::max);
     let ids = ids_upto(map, Some(latest).filter(|latest| latest.is_finite()));
-    let states: Vec<IdSet> = entries
-        .iter()
-        .map(|entry| {
-            let then = ids_upto(map, Some(entry.to));
-            then.inserts.difference(&then.deletes)
-        })
-        .collect();
+    // Made when it is needed, and not kept: there may be as many states as a history has ranges.
+    let state = |entry: &ActivityEntry| {
+        let then = ids_upto(map, Some(entry.to));
+        then.inserts.difference(&then.deletes)
+    };
     with_part(history, &ids, &[map, found], |mut document| {
         let root = document.first_root().unwrap_or_default().to_owned();
         if query.ydoc {
             let changed = found.to_ids();
-            let keep = IdSet::union(states.iter().chain([&changed.inserts, &changed.deletes]));
+            let mut keep = IdSet::union([&changed.inserts, &changed.deletes]);
+            entries.iter().for_each(|entry| keep.insert_all(&state(entry)));
             document.collect_within(&ids.deletes.difference(&keep));
         }
-        for (entry, rendered) in entries.iter_mut().zip(&states) {
+        for entry in entries.iter_mut() {
+            let rendered = state(entry);
             let attributed = attributed(found, entry);
             if query.delta {
                 let both = IdMap::union([&attributed.inserts, &attributed.deletes]);
-                let look = Look { attributed: &both, rendered: Some(rendered), deep: true };
+                let look = Look { attributed: &both, rendered: Some(&rendered), deep: true };
                 entry.delta = Some(document.render_root(&root, &look)?);
             }
             entry.attributions = query.attributions.then(|| attributed.to_bytes());

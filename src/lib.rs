@@ -1,7 +1,9 @@
 //! The hub as a library: [`Hub::start`] is the door for the binary, for tests, and for whoever embeds a hub.
 
+mod author;
 pub mod config;
 pub mod http;
+mod names;
 mod stores;
 mod wiring;
 mod ws;
@@ -238,9 +240,10 @@ fn serve(
     let prefix = config.server.prefix.clone();
     let factory = move || {
         let (door, routes) = (door.clone(), http::routes(&prefix, readiness.clone()));
+        let api = http::api(&prefix, door.rest.clone());
         HttpService::build()
             .upgrade(fn_service(move |(request, framed)| ws::direct_upgrade(request, framed, door.clone())))
-            .finish(map_config(App::new().configure(routes), |_| AppConfig::default()))
+            .finish(map_config(App::new().configure(routes).configure(api), |_| AppConfig::default()))
             .tcp()
             .map_err(|_| ())
     };

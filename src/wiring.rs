@@ -9,6 +9,7 @@ use yhub_actors::{Node, NodeParts, Registry, WorkerSettings};
 use yhub_content as content;
 use yhub_core::{PoisonPolicy, RoomLimits, SessionLimits, SystemClock};
 use yhub_documents::{ComputePool, Documents};
+use yhub_store::MemoryCache;
 use yhub_store_redis::{RedisLog, RedisLogOptions};
 use yhub_store_sql::{
     Durability, EmbeddedLog, EmbeddedLogOptions, OpenError, PostgresDocs, PostgresDocsOptions, SqliteDocs, SqliteDocsOptions,
@@ -18,6 +19,7 @@ use yhub_store_sql::{
 use crate::{
     Config, Stores,
     config::{self, or_cores},
+    http::Rest,
     ws::Gate,
 };
 
@@ -30,12 +32,16 @@ const STOP_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 /// Rooms that are folded at once unless it is said, also where there are few cores: most of the time they wait for databases.
 const LEAST_CONCURRENCY: usize = 8;
 
-/// What an upgrade needs to make a session. Cheap to clone.
+/// A hub without Redis keeps answers in memory, at most so many bytes.
+const CACHE_BYTES: usize = 64 << 20;
+
+/// What requests need: upgrades to make a session, others to be answered. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) gate: Gate,
     pub(crate) node: Arc<Node>,
     pub(crate) registry: Addr<Registry>,
+    pub(crate) rest: Arc<Rest>,
 }
 
 /// A node whose actors run.
@@ -62,7 +68,7 @@ pub(crate) async fn open_stores(config: &Config) -> anyhow::Result<Stores> {
     // The document store first: that its tables are out of date is what is most often wrong.
     let docs = Arc::new(PostgresDocs::connect(postgres).await?);
     let log = RedisLog::connect(redis).await?;
-    Ok(Stores { log: log.clone(), admin: log, docs: docs.clone(), failures: docs })
+    Ok(Stores { log: log.clone(), admin: log.clone(), cache: log, docs: docs.clone(), failures: docs })
 }
 
 /// [`open_stores`] for a command that looks into the storage of a hub.
@@ -98,7 +104,8 @@ fn open_embedded(config: &Config) -> anyhow::Result<Stores> {
     };
     let log = Arc::new(EmbeddedLog::open(options, Arc::new(SystemClock))?);
     let docs = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir))?);
-    Ok(Stores { log: log.clone(), admin: log, docs: docs.clone(), failures: docs })
+    let cache = Arc::new(MemoryCache::new(CACHE_BYTES, Arc::new(SystemClock)));
+    Ok(Stores { log: log.clone(), admin: log, docs: docs.clone(), failures: docs, cache })
 }
 
 fn redis_options(config: &Config) -> anyhow::Result<RedisLogOptions> {
@@ -165,7 +172,8 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
         move |_| Registry::new(node, handles, alive)
     });
     arbiters.push(own_arbiter);
-    let door = Door { gate: Gate::new(config), node, registry };
+    let rest = Rest::new(config, node.documents.clone(), stores.cache.clone(), node.time.clone());
+    let door = Door { gate: Gate::new(config), node, registry, rest };
     Ok(Running { door, stores, registry_is_gone, arbiters })
 }
 

@@ -6,12 +6,12 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
+use yhub_core::chain;
 use yhub_store::{StreamLogError, Task, TaskId, WorkerId};
 
 use crate::{
     lease_keeper::{Keep, LeaseKeeper, Release},
     node::Node,
-    room::chain,
     work::Work,
 };
 

@@ -8,10 +8,11 @@ use tokio::sync::oneshot;
 use yhub_core::{
     Leases,
     alarms::{Alarm, raise},
+    chain,
 };
 use yhub_store::{StreamLogError, Task, TaskEpoch, TaskId, WorkerId};
 
-use crate::{node::Node, room::chain};
+use crate::node::Node;
 
 /// Keep this lease until it is released. From a compactor.
 #[derive(Message)]

@@ -6,10 +6,13 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use yhub_core::alarms::{Alarm, raise};
+use yhub_core::{
+    alarms::{Alarm, raise},
+    chain,
+};
 use yhub_store::{Reconciled, StreamAdmin, StreamLogError};
 
-use crate::{node::Node, room::chain};
+use crate::node::Node;
 
 /// About so many rooms and tasks are looked at in one step.
 const PAGE: usize = 500;

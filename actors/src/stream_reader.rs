@@ -7,10 +7,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use tokio::time::Instant;
-use yhub_core::{RoomId, StreamClock, StreamLine};
+use yhub_core::{RoomId, StreamClock, StreamLine, chain};
 use yhub_store::{LogEntry, StreamLog, StreamLogError, Tail, TailControl, TailEvent};
 
-use crate::room::{Entries, Gap, Room, Suspect, chain};
+use crate::room::{Entries, Gap, Room, Suspect};
 
 /// So many batches may wait in a room's mailbox; at the bound the room is not followed until half have gone.
 const MAX_WAITING: usize = 64;

@@ -13,12 +13,12 @@ use std::{sync::Arc, time::Duration};
 use yhub_core::{
     Failed, RoomId, StreamClock, Verdict,
     alarms::{Alarm, raise},
-    signature,
+    chain, signature,
 };
 use yhub_documents::{Compacted, CompactionFailed, QuarantineReason, SetAside};
 use yhub_store::{FailureReport, Task, WorkerId};
 
-use crate::{node::Node, room::chain};
+use crate::node::Node;
 
 /// A recorded message is at most so long, in bytes.
 const MAX_MESSAGE_BYTES: usize = 1000;

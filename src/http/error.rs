@@ -3,6 +3,8 @@
 //! A body is `{ "error": text, "code": word }`: as lib0-any, which is what Yjs back ends read, or as JSON if the request
 //! names `application/json` in its `Accept` header. The text is for people and may change; the code stays.
 
+use std::{borrow::Cow, time::Duration};
+
 use actix_http::Response;
 use actix_web::{
     HttpRequest, HttpResponse, Responder, ResponseError,
@@ -12,12 +14,16 @@ use actix_web::{
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
 };
+use yhub_content::UpdateError;
+use yhub_core::chain;
+use yhub_documents::{ComputeError, DocumentsError};
 use yhub_encoding::{write_any_object_header, write_any_string, write_var_string};
+use yhub_store::DocStoreError;
 
 /// The media type of a lib0-any value.
-const LIB0_ANY: &str = "application/x-lib0any";
+pub(super) const LIB0_ANY: &str = "application/x-lib0any";
 /// The media type of JSON.
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 /// Why a request gets no answer. The texts go to clients: they say nothing about our insides.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,8 +45,56 @@ pub enum HttpError {
     #[error("this path answers {allow} only")]
     MethodNotAllowed {
         /// The methods that would do, as in the header `Allow`.
-        allow: &'static str,
+        allow: Cow<'static, str>,
     },
+    /// A parameter of the query is not what it should be.
+    #[error("{what}")]
+    InvalidQuery {
+        /// Which, and what is wrong with it, for the client.
+        what: String,
+    },
+    /// The body, or a field of it, is not what it should be.
+    #[error("{what}")]
+    InvalidBody {
+        /// What is wrong with it, for the client.
+        what: String,
+    },
+    /// The body is longer than may be.
+    #[error("the body has more than {max_bytes} bytes; send less at once, or set `server.max_message_bytes` higher")]
+    BodyTooLarge {
+        /// The bound.
+        max_bytes: usize,
+    },
+    /// The body did not come.
+    #[error("the body did not come within {} s", within.as_secs())]
+    BodyTimeout {
+        /// The bound.
+        within: Duration,
+    },
+    /// The caller may not do that.
+    #[error("that takes the right {needs:?}, which you do not have here")]
+    NoAccess {
+        /// The right.
+        needs: &'static str,
+    },
+    /// The document was deleted.
+    #[error("Not Found: the document was deleted")]
+    Deleted,
+    /// The condition of the request does not hold.
+    #[error("the document has changed since; read it again")]
+    Changed,
+    /// What was asked for takes more than may be.
+    #[error("{what}")]
+    TooCostly {
+        /// What to ask for instead.
+        what: String,
+    },
+    /// A request with the same idempotency key is under way.
+    #[error("a request with this Idempotency-Key is under way; ask again in a moment")]
+    StillUnderWay,
+    /// A request with the same idempotency key was another one.
+    #[error("this Idempotency-Key was used for another request; choose a new one for each")]
+    KeyReused,
     /// A WebSocket path was asked for without the upgrade.
     #[error("this path takes WebSocket connections only")]
     UpgradeRequired,
@@ -63,6 +117,16 @@ impl HttpError {
             Self::OriginNotAllowed => (StatusCode::FORBIDDEN, "origin-not-allowed"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found"),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
+            Self::InvalidQuery { .. } => (StatusCode::BAD_REQUEST, "invalid-query"),
+            Self::InvalidBody { .. } => (StatusCode::BAD_REQUEST, "invalid-body"),
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+            Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "timeout"),
+            Self::NoAccess { .. } => (StatusCode::FORBIDDEN, "no-access"),
+            Self::Deleted => (StatusCode::NOT_FOUND, "doc-deleted"),
+            Self::Changed => (StatusCode::PRECONDITION_FAILED, "changed"),
+            Self::TooCostly { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "too-costly"),
+            Self::StillUnderWay => (StatusCode::SERVICE_UNAVAILABLE, "still-under-way"),
+            Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "key-reused"),
             Self::UpgradeRequired => (StatusCode::UPGRADE_REQUIRED, "upgrade-required"),
             Self::TooManyConnections => (StatusCode::SERVICE_UNAVAILABLE, "too-many-connections"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
@@ -70,12 +134,53 @@ impl HttpError {
         }
     }
 
+    /// For a failure of a room. What is wrong on our side is logged here, and is not told.
+    pub(crate) fn of_documents(error: &DocumentsError) -> Self {
+        match error {
+            DocumentsError::Deleted { .. } => Self::Deleted,
+            DocumentsError::Refused { what, .. } => Self::InvalidBody { what: format!("invalid body: {what}") },
+            DocumentsError::Store { source: DocStoreError::Room { why, .. }, .. } => {
+                Self::BadRequest { what: format!("a room of this name cannot be stored: {why}") }
+            }
+            DocumentsError::History {
+                source:
+                    source @ (UpdateError::TooManyEntries { .. } | UpdateError::NestedTooDeep { .. } | UpdateError::TooManySteps),
+                ..
+            } => Self::TooCostly { what: source.to_string() },
+            DocumentsError::Compute { source, .. } => Self::of_compute(source),
+            error if error.is_transient() => {
+                log::warn!("a request is told to come again: {}", chain(error));
+                Self::Unavailable
+            }
+            error => {
+                log::error!("a request failed: {}", chain(error));
+                Self::Internal
+            }
+        }
+    }
+
+    /// For a computation that failed.
+    pub(crate) fn of_compute(error: &ComputeError) -> Self {
+        match error {
+            ComputeError::Panicked => {
+                log::error!("a request failed: {error}");
+                Self::Internal
+            }
+            error => {
+                log::warn!("a request is told to come again: {error}");
+                Self::Unavailable
+            }
+        }
+    }
+
     /// What the status demands besides the body.
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
-            Self::MethodNotAllowed { allow } => Some((header::ALLOW, HeaderValue::from_static(allow))),
+            Self::MethodNotAllowed { allow } => HeaderValue::from_str(allow).ok().map(|allow| (header::ALLOW, allow)),
             Self::UpgradeRequired => Some((header::UPGRADE, HeaderValue::from_static("websocket"))),
-            Self::TooManyConnections | Self::Unavailable => Some((header::RETRY_AFTER, HeaderValue::from_static("2"))),
+            Self::TooManyConnections | Self::Unavailable | Self::StillUnderWay => {
+                Some((header::RETRY_AFTER, HeaderValue::from_static("2")))
+            }
             _ => None,
         }
     }
@@ -139,7 +244,7 @@ fn lib0_body(text: &str, code: &str) -> Vec<u8> {
 }
 
 /// Does the request ask for JSON in so many words? `*/*` does not: that is what `fetch` sends for back ends that read lib0.
-fn wants_json(request: &HeaderMap) -> bool {
+pub(super) fn wants_json(request: &HeaderMap) -> bool {
     let quality = |wanted: &str| {
         let ranges = request.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
         ranges.filter_map(|range| quality_of(range, wanted)).fold(0.0, f32::max)
@@ -217,7 +322,7 @@ mod tests {
 
     #[test]
     fn statuses_carry_the_headers_they_demand() {
-        let response = HttpError::MethodNotAllowed { allow: "GET" }.response(&accept("application/json"));
+        let response = HttpError::MethodNotAllowed { allow: "GET".into() }.response(&accept("application/json"));
         assert_eq!(response.headers().get(header::ALLOW).unwrap(), "GET");
         let response = HttpError::UpgradeRequired.response(&accept("application/json"));
         assert_eq!(response.status().as_u16(), 426);

@@ -5,14 +5,18 @@
 mod error;
 mod health;
 mod pages;
+mod rest;
+
+use std::sync::Arc;
 
 use actix_web::{
-    FromRequest, Handler, Resource, Responder, guard,
+    FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, guard,
     web::{self, ServiceConfig},
 };
 
 pub use error::HttpError;
 pub use health::Readiness;
+pub(crate) use rest::Rest;
 
 /// The plain routes of a hub whose API lies under `prefix`, for `App::configure`; called once per worker.
 pub fn routes(prefix: &str, readiness: Readiness) -> impl FnOnce(&mut ServiceConfig) + use<> {
@@ -27,6 +31,28 @@ pub fn routes(prefix: &str, readiness: Readiness) -> impl FnOnce(&mut ServiceCon
     }
 }
 
+/// The documents under `prefix`, to be configured after [`routes`].
+pub(crate) fn api(prefix: &str, rest: Arc<Rest>) -> impl FnOnce(&mut ServiceConfig) + use<> {
+    let root = format!("/{prefix}/");
+    move |app| {
+        app.service(web::resource(format!("{root}{{path}}*")).app_data(web::Data::new(Api { root, rest })).to(answer));
+    }
+}
+
+/// What answers below the prefix.
+struct Api {
+    root: String,
+    rest: Arc<Rest>,
+}
+
+/// Paths are read as they arrive: what the server has decoded of them does not tell a `/` in a name from one between names.
+async fn answer(request: HttpRequest, payload: web::Payload, api: web::Data<Api>) -> HttpResponse {
+    match request.uri().path().strip_prefix(&api.root) {
+        Some(path) => api.rest.serve(&request, payload, path).await,
+        None => HttpError::NotFound.respond_to(&request),
+    }
+}
+
 /// A resource that answers GET and HEAD and refuses everything else.
 fn get<F, Args>(path: &str, handler: F) -> Resource
 where
@@ -37,7 +63,7 @@ where
     let reading = guard::Any(guard::Get()).or(guard::Head());
     web::resource(path)
         .route(web::route().guard(reading).to(handler))
-        .default_service(web::to(async || HttpError::MethodNotAllowed { allow: "GET, HEAD" }))
+        .default_service(web::to(async || HttpError::MethodNotAllowed { allow: "GET, HEAD".into() }))
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ async fn answer(request: Request, mut framed: Framed<TcpStream, Codec>, door: Do
     let mut accept = match ws::handshake(request.head()) {
         Ok(accept) => accept,
         Err(HandshakeError::GetMethodRequired) => {
-            return refuse(HttpError::MethodNotAllowed { allow: "GET" }, &request, &mut framed).await;
+            return refuse(HttpError::MethodNotAllowed { allow: "GET".into() }, &request, &mut framed).await;
         }
         Err(error) => {
             let refused = HttpError::BadRequest { what: format!("no WebSocket handshake: {error}") };

@@ -6,18 +6,15 @@
 use std::{borrow::Cow, sync::Arc};
 
 use actix_http::{RequestHead, header};
-use percent_encoding::percent_decode_str;
 use yhub_actors::SessionParams;
-use yhub_core::{Author, RoomId, Variant, parse_custom_attributions};
+use yhub_core::{Author, Variant};
 
-use crate::{Config, http::HttpError};
-
-/// Who writes when nobody says who they are.
-const ANONYMOUS: &str = "anonymous";
-/// Bytes of the custom attributions in a query, all together.
-const MAX_CUSTOM_BYTES: usize = 4096;
-/// Bytes of the name that a user gives themselves.
-const MAX_USER_BYTES: usize = 256;
+use crate::{
+    Config,
+    author::{self, ANONYMOUS},
+    http::HttpError,
+    names::{Names, query_pair},
+};
 
 /// Lets requests in, or says why not. Cheap to clone.
 #[derive(Clone)]
@@ -26,8 +23,7 @@ pub(crate) struct Gate(Arc<Rules>);
 struct Rules {
     prefix: String,
     allowed_origins: Vec<String>,
-    raw_room_names: bool,
-    max_room_name_bytes: usize,
+    names: Names,
     may_write: bool,
     /// Is the hub for this machine alone?
     loopback_only: bool,
@@ -38,8 +34,7 @@ impl Gate {
         Self(Arc::new(Rules {
             prefix: format!("/{}/ws/v1/", config.server.prefix),
             allowed_origins: config.server.allowed_origins.clone(),
-            raw_room_names: config.server.raw_room_names,
-            max_room_name_bytes: config.limits.max_room_name_bytes,
+            names: Names::new(config),
             may_write: config.auth.may_write(),
             loopback_only: config.auth.everyone.is_none(),
         }))
@@ -59,10 +54,7 @@ impl Gate {
         };
         self.check_origin(head)?;
         let query = Query::parse(head.uri.query().unwrap_or(""))?;
-        let branch = query.branch.as_deref().unwrap_or(RoomId::MAIN);
-        let org = self.segment("org", org)?;
-        let docid = self.segment("docid", docid)?;
-        let room = RoomId::new(&org, &docid, self.part("branch", branch)?);
+        let room = self.0.names.room(org, docid, query.branch.as_deref())?;
         let variant = if query.gc { Variant::Gc } else { Variant::Nongc };
         let author = Author { user: query.user.unwrap_or_else(|| ANONYMOUS.into()), custom: query.custom };
         Ok(SessionParams { room, variant, can_write: self.0.may_write, author })
@@ -81,24 +73,6 @@ impl Gate {
         let allowed = self.0.allowed_origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin));
         if own || allowed { Ok(()) } else { Err(HttpError::OriginNotAllowed) }
     }
-
-    /// A segment of the path, decoded once unless names are taken raw.
-    fn segment<'a>(&self, name: &str, raw: &'a str) -> Result<Cow<'a, str>, HttpError> {
-        let decoded = if self.0.raw_room_names { Cow::Borrowed(raw) } else { decode(name, raw)? };
-        self.part(name, &decoded)?;
-        Ok(decoded)
-    }
-
-    fn part<'a>(&self, name: &str, part: &'a str) -> Result<&'a str, HttpError> {
-        let max = self.0.max_room_name_bytes;
-        let wrong = match part {
-            "" => format!("the {name} is empty"),
-            part if part.len() > max => format!("the {name} is longer than {max} bytes"),
-            part if part.contains('\0') => format!("the {name} holds U+0000"),
-            part => return Ok(part),
-        };
-        Err(HttpError::BadRequest { what: wrong })
-    }
 }
 
 /// Does this `Host` name this machine, whatever any name server says?
@@ -109,20 +83,6 @@ fn is_loopback(host: &str) -> bool {
     };
     let address = name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
-}
-
-/// Percent-decodes once. Escapes that are none, and bytes that are no UTF-8, are refused.
-fn decode<'a>(name: &str, raw: &'a str) -> Result<Cow<'a, str>, HttpError> {
-    let wrong = |what| HttpError::BadRequest { what: format!("the {name} {what}") };
-    let mut rest = raw;
-    while let Some(at) = rest.find('%') {
-        let is_escape = rest.as_bytes().get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
-        if !is_escape {
-            return Err(wrong("holds a `%` that is no escape; write it as `%25`"));
-        }
-        rest = &rest[at + 3..];
-    }
-    percent_decode_str(raw).decode_utf8().map_err(|_| wrong("is no UTF-8 after decoding"))
 }
 
 struct Query {
@@ -137,28 +97,22 @@ impl Query {
     /// clients put their own there.
     fn parse(query: &str) -> Result<Self, HttpError> {
         let mut found = Self { branch: None, gc: true, custom: Vec::new(), user: None };
-        let mut seen: Vec<&str> = Vec::new();
-        for pair in query.split('&') {
-            let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
-            if !matches!(name, "branch" | "gc" | "customAttributions" | "user") || seen.contains(&name) {
+        let mut seen: Vec<Cow<'_, str>> = Vec::new();
+        let is_ours = |pair: &&str| {
+            let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
+            matches!(name, "branch" | "gc" | "customAttributions" | "user")
+        };
+        for pair in query.split('&').filter(is_ours) {
+            let (name, value) = query_pair(pair)?;
+            if seen.contains(&name) {
                 continue;
             }
-            seen.push(name);
-            let spaced = raw.replace('+', " ");
-            let value = decode(name, &spaced)?.into_owned();
-            match name {
+            seen.push(name.clone());
+            match &*name {
                 "branch" => found.branch = Some(value),
                 "gc" => found.gc = value != "false",
-                "user" if value.is_empty() || value.len() > MAX_USER_BYTES => {
-                    return Err(HttpError::BadRequest { what: format!("the user has not 1 to {MAX_USER_BYTES} bytes") });
-                }
-                "user" => found.user = Some(value),
-                _ if value.len() > MAX_CUSTOM_BYTES => {
-                    return Err(HttpError::BadRequest {
-                        what: format!("customAttributions has more than {MAX_CUSTOM_BYTES} bytes"),
-                    });
-                }
-                _ => found.custom = parse_custom_attributions(Some(&value)),
+                "user" => found.user = Some(author::user(value)?),
+                _ => found.custom = author::custom(&value)?,
             }
         }
         Ok(found)
@@ -168,6 +122,7 @@ impl Query {
 #[cfg(test)]
 mod tests {
     use actix_http::header::{HeaderName, HeaderValue};
+    use yhub_core::RoomId;
 
     use super::*;
 

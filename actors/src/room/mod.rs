@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use yhub_core::{
     Close, Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, RoomId, ServerMessage, SessionId, StreamClock,
-    StreamLine, Submission, Variant,
+    StreamLine, Submission, Variant, chain,
 };
 use yhub_documents::{DocumentsError, fold};
 use yhub_store::{Append, StreamLogError};
@@ -483,16 +483,4 @@ fn refusal(room: &RoomId, error: &DocumentsError) -> Close {
     }
     log::error!(room:% = room; "room {room} cannot be loaded, its joins are refused: {}", chain(error));
     if error.is_transient() { Close::TRY_AGAIN } else { Close::INTERNAL }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -2,10 +2,10 @@
 
 use actix::prelude::*;
 use tokio::time::Instant;
-use yhub_core::{SalvageJob, StreamClock, salvage};
+use yhub_core::{SalvageJob, StreamClock, chain, salvage};
 use yhub_documents::ComputeError;
 
-use super::{FOLD_INLINE_BYTES, Room, chain};
+use super::{FOLD_INLINE_BYTES, Room};
 use crate::stream_reader::Follow;
 
 /// The log may have lost lines that were brought already. From the stream reader.

@@ -45,7 +45,6 @@ mod id_map;
 mod id_map_codec;
 mod id_map_merge;
 mod id_set;
-mod json;
 mod ranges;
 mod state_vector;
 mod update;
@@ -54,7 +53,7 @@ pub use attribute::{AttributeName, ContentAttribute};
 pub use content_ids::ContentIds;
 pub use content_map::{Content, ContentMap};
 pub use delta::{Delta, DeltaAttr, DeltaInsert, DeltaItem, DeltaOp};
-pub use doc::{forget, gc_merge, integrate_merge, undo};
+pub use doc::{Looks, forget, gc_merge, integrate_merge, roots, undo};
 pub use guard::{
     GuardError, Inspected, Limits, UpdateSummary, check_content_ids, check_delete_set, check_id_set, check_state_vector,
     check_update, inspect_update,

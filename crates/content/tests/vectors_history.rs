@@ -75,6 +75,7 @@ fn activities() {
             delta: is(params, "includeDelta"),
             ydoc: is(params, "includeYdoc"),
             attributions: is(params, "includeAttributions"),
+            ..defaults
         };
         let found = activity(&history, &map, &asked).unwrap();
         assert_answers(&name, &found.to_any(), &query["responseHex"]);

@@ -14,7 +14,7 @@ use yhub_store::{AssetKind, AssetSelection, Completed, LogEntry, StoreOutcome, S
 use crate::{
     CompactionFailed, Documents, DocumentsError,
     load::{merge_shared, without},
-    read::{RoomContent, Row, column, open_entry},
+    read::{RoomContent, Row, column, open_entry, payload, row_error},
 };
 
 /// A point at which tests make a compaction fail.
@@ -232,14 +232,6 @@ fn new_assets(room: &RoomId, content: &RoomContent, limits: &content::Limits) ->
         Asset::ContentMap { contentmap }.encode(),
         Asset::ContentIds { contentids }.encode(),
     ])
-}
-
-fn row_error(room: &RoomId, row: &Row, kind: AssetKind, what: impl std::fmt::Display) -> DocumentsError {
-    DocumentsError::Row { room: room.clone(), t: row.t.clone(), column: column(kind), what: what.to_string() }
-}
-
-fn payload<'a>(room: &RoomId, row: &'a Row, kind: AssetKind) -> Result<&'a Bytes, DocumentsError> {
-    row.assets[kind as usize].as_ref().ok_or_else(|| row_error(room, row, kind, "the column holds nothing"))
 }
 
 fn checked_document(room: &RoomId, row: &Row, kind: AssetKind, limits: &content::Limits) -> Result<Bytes, DocumentsError> {

@@ -1,5 +1,6 @@
 //! Why a room could not be loaded or compacted, and what kind of failure that is.
 
+use yhub_content::UpdateError;
 use yhub_core::{RoomId, StreamClock};
 use yhub_store::{DocStoreError, StreamLogError};
 
@@ -68,6 +69,23 @@ pub enum DocumentsError {
         /// What is wrong.
         what: String,
     },
+    /// The history cannot be computed with, or takes too many steps for what was asked.
+    #[error("history of {room}: {source}")]
+    History {
+        /// The room.
+        room: RoomId,
+        /// What is wrong.
+        #[source]
+        source: UpdateError,
+    },
+    /// What somebody wants to write cannot be taken.
+    #[error("refused for {room}: {what}")]
+    Refused {
+        /// The room.
+        room: RoomId,
+        /// What is wrong with it.
+        what: String,
+    },
     /// Something panicked.
     #[error("working on room {room} panicked: {what}")]
     Panicked {
@@ -103,7 +121,7 @@ impl DocumentsError {
             Self::Compute { .. } => FailureClass::Compute,
             Self::Row { .. } => FailureClass::Row,
             Self::Entry { .. } => FailureClass::Entry,
-            Self::Merge { .. } => FailureClass::Merge,
+            Self::Merge { .. } | Self::History { .. } | Self::Refused { .. } => FailureClass::Merge,
             Self::Panicked { .. } => FailureClass::Panic,
             Self::Deleted { .. } => FailureClass::Deleted,
         }
@@ -120,7 +138,8 @@ impl DocumentsError {
             Self::Compute { source, .. } => source.to_string(),
             Self::Row { column, what, .. } => format!("{column}: {what}"),
             Self::Entry { what, .. } | Self::Merge { what, .. } => what.clone(),
-            Self::Panicked { what, .. } => what.clone(),
+            Self::Panicked { what, .. } | Self::Refused { what, .. } => what.clone(),
+            Self::History { source, .. } => source.to_string(),
             Self::Deleted { .. } => "the room was deleted".into(),
         }
     }

@@ -7,9 +7,12 @@ mod compare;
 mod compute;
 mod error;
 mod fold;
+mod history;
 mod load;
 mod quarantine;
 mod read;
+pub mod view;
+mod write;
 
 use std::sync::Arc;
 
@@ -21,7 +24,9 @@ pub use compact::Compacted;
 pub use compute::{ComputeError, ComputePool};
 pub use error::{CompactionFailed, DocumentsError, FailureClass};
 pub use fold::fold;
+pub use history::AsOf;
 pub use quarantine::{QuarantineReason, SetAside, quarantine_id};
+pub use write::{Writer, Written};
 
 /// The rooms of a deployment, through its storage.
 #[derive(Clone)]

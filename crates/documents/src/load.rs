@@ -7,7 +7,10 @@ use yhub_content::{ContentIds, IdSet, Limits, UpdateError};
 use yhub_core::{Loaded, RoomId, StreamClock, StreamMessage, Variant};
 use yhub_store::{AssetKind, AssetSelection, LogEntry, QuarantineId};
 
-use crate::{Documents, DocumentsError, read::column, read::open_entry};
+use crate::{
+    Documents, DocumentsError,
+    read::{RoomContent, Row, SetAsideContent, column, open_entry, payload},
+};
 
 impl Documents {
     /// Loads one document of a room. It holds everything up to [`Loaded::clock`], and all that was set aside.
@@ -24,55 +27,17 @@ impl Documents {
         if content.tombstone.is_some() {
             return Err(DocumentsError::Deleted { room: room.clone() });
         }
+        let Changes { updates, pruned, changed, recent, awareness } = changes(room, &content, &set_aside);
         // What was set aside does not count: between its clocks lies what others have compacted since, and it may lie beyond
         // what was read of the stream.
         let clock = content.clock();
-        let stored = content.stored();
-        let mut parts = Parts { room: room.clone(), kind, rows: Vec::new(), entries: Vec::new(), pruned: IdSet::default() };
-        for row in &content.rows {
-            let Some(update) = &row.assets[kind as usize] else {
-                let what = "the column holds nothing".into();
-                return Err(DocumentsError::Row { room: room.clone(), t: row.t.clone(), column: column(kind), what });
-            };
-            parts.rows.push((row.t.clone(), update.clone()));
-        }
-        let mut changed = stored.unwrap_or(StreamClock::ZERO);
-        // None of it was compacted, whatever its clock.
-        for (id, entry) in &set_aside.entries {
-            if let Some(StreamMessage::Update { update, .. }) = parts.open(entry) {
-                changed = changed.max(entry.clock);
-                parts.entries.push((Origin::SetAside(id.clone(), entry.clock), update));
-            }
-        }
-        let (mut awareness, mut recent) = (Vec::new(), Vec::new());
-        let mut pruned = IdSet::default();
-        for entry in &content.entries {
-            match parts.open(entry) {
-                Some(StreamMessage::Update { update, .. }) => {
-                    changed = changed.max(entry.clock);
-                    if Some(entry.clock) > stored {
-                        recent.extend(entry.message.clone().map(|message| (entry.clock, message)));
-                        parts.entries.push((Origin::Stream(entry.clock), update));
-                    }
-                }
-                Some(StreamMessage::Prune { prune }) => {
-                    changed = changed.max(entry.clock);
-                    match IdSet::from_bytes(&prune) {
-                        Ok(ids) => pruned.insert_all(&ids),
-                        Err(error) => log::error!(
-                            room:% = room;
-                            "left out of the document of room {room}: the ids of the prune at {}: {error}", entry.clock
-                        ),
-                    }
-                    recent.extend(entry.message.clone().map(|message| (entry.clock, message)));
-                }
-                Some(StreamMessage::Awareness { update }) => awareness.push((entry.clock.ms, update)),
-                _ => {}
-            }
-        }
-        if variant == Variant::Nongc {
-            parts.pruned = pruned;
-        }
+        let parts = Parts {
+            room: room.clone(),
+            kind,
+            rows: documents_of_rows(room, &content, kind)?,
+            entries: updates.into_iter().map(|Change { origin, update, .. }| (origin, update)).collect(),
+            pruned: if variant == Variant::Nongc { pruned } else { IdSet::default() },
+        };
         let (base, ids) = self.merge_parts(parts).await?;
         Ok(Loaded { base, ids, clock, changed, recent, awareness })
     }
@@ -84,8 +49,90 @@ impl Documents {
     }
 }
 
+/// An update that no version row holds.
+pub(crate) struct Change {
+    pub(crate) origin: Origin,
+    pub(crate) update: Bytes,
+    /// Who made it, and when: an encoded content map.
+    pub(crate) contentmap: Bytes,
+}
+
+/// What stream and streams that were set aside add to the rows of a room. What cannot be read is left out and logged.
+pub(crate) struct Changes {
+    /// What was set aside first, then the stream; each in log order.
+    pub(crate) updates: Vec<Change>,
+    /// What is to be forgotten of the history.
+    pub(crate) pruned: IdSet,
+    /// The clock of the last change that the room holds.
+    pub(crate) changed: StreamClock,
+    /// See [`Loaded::recent`].
+    recent: Vec<(StreamClock, Bytes)>,
+    /// See [`Loaded::awareness`].
+    awareness: Vec<(u64, Bytes)>,
+}
+
+pub(crate) fn changes(room: &RoomId, content: &RoomContent, set_aside: &SetAsideContent) -> Changes {
+    let stored = content.stored();
+    let mut changes = Changes {
+        updates: Vec::new(),
+        pruned: IdSet::default(),
+        changed: stored.unwrap_or(StreamClock::ZERO),
+        recent: Vec::new(),
+        awareness: Vec::new(),
+    };
+    // None of it was compacted, whatever its clock.
+    for (id, entry) in &set_aside.entries {
+        if let Some(StreamMessage::Update { update, contentmap }) = open(room, entry) {
+            changes.changed = changes.changed.max(entry.clock);
+            changes.updates.push(Change { origin: Origin::SetAside(id.clone(), entry.clock), update, contentmap });
+        }
+    }
+    for entry in &content.entries {
+        match open(room, entry) {
+            Some(StreamMessage::Update { update, contentmap }) => {
+                changes.changed = changes.changed.max(entry.clock);
+                if Some(entry.clock) > stored {
+                    changes.recent.extend(entry.message.clone().map(|message| (entry.clock, message)));
+                    changes.updates.push(Change { origin: Origin::Stream(entry.clock), update, contentmap });
+                }
+            }
+            Some(StreamMessage::Prune { prune }) => {
+                changes.changed = changes.changed.max(entry.clock);
+                match IdSet::from_bytes(&prune) {
+                    Ok(ids) => changes.pruned.insert_all(&ids),
+                    Err(error) => log::error!(
+                        room:% = room;
+                        "left out of the document of room {room}: the ids of the prune at {}: {error}", entry.clock
+                    ),
+                }
+                changes.recent.extend(entry.message.clone().map(|message| (entry.clock, message)));
+            }
+            Some(StreamMessage::Awareness { update }) => changes.awareness.push((entry.clock.ms, update)),
+            _ => {}
+        }
+    }
+    changes
+}
+
+fn open(room: &RoomId, entry: &LogEntry) -> Option<StreamMessage> {
+    open_entry(room, entry).unwrap_or_else(|error| {
+        log::error!(room:% = room; "left out of the document: {error}");
+        None
+    })
+}
+
+/// One document of each row, with the row's key.
+pub(crate) fn documents_of_rows(
+    room: &RoomId,
+    content: &RoomContent,
+    kind: AssetKind,
+) -> Result<Vec<(String, Bytes)>, DocumentsError> {
+    let document = |row: &Row| Ok((row.t.clone(), payload(room, row, kind)?.clone()));
+    content.rows.iter().map(document).collect()
+}
+
 /// Where an update comes from that may be left out.
-enum Origin {
+pub(crate) enum Origin {
     Stream(StreamClock),
     SetAside(QuarantineId, StreamClock),
 }
@@ -100,32 +147,25 @@ impl std::fmt::Display for Origin {
 }
 
 /// What a document is made of.
-struct Parts {
-    room: RoomId,
-    kind: AssetKind,
+pub(crate) struct Parts {
+    pub(crate) room: RoomId,
+    pub(crate) kind: AssetKind,
     /// With the key of each row.
-    rows: Vec<(String, Bytes)>,
+    pub(crate) rows: Vec<(String, Bytes)>,
     /// In log order.
-    entries: Vec<(Origin, Bytes)>,
+    pub(crate) entries: Vec<(Origin, Bytes)>,
     /// What is to be forgotten of the history.
-    pruned: IdSet,
+    pub(crate) pruned: IdSet,
 }
 
 impl Parts {
-    fn size_bytes(&self) -> usize {
+    pub(crate) fn size_bytes(&self) -> usize {
         let rows: usize = self.rows.iter().map(|(_, update)| update.len()).sum();
         rows + self.entries.iter().map(|(_, update)| update.len()).sum::<usize>()
     }
 
-    fn open(&self, entry: &LogEntry) -> Option<StreamMessage> {
-        open_entry(&self.room, entry).unwrap_or_else(|error| {
-            log::error!(room:% = self.room; "left out of the document: {error}");
-            None
-        })
-    }
-
     /// The rows must be readable; of the entries, those that are not are left out.
-    fn merge(self, limits: &Limits) -> Result<(Bytes, ContentIds), DocumentsError> {
+    pub(crate) fn merge(self, limits: &Limits) -> Result<(Bytes, ContentIds), DocumentsError> {
         let Self { room, kind, rows, entries, pruned } = self;
         let row = |t: &str, what: String| DocumentsError::Row { room: room.clone(), t: t.into(), column: column(kind), what };
         let left_out = |origin: &Origin, what: &str| {

@@ -287,6 +287,16 @@ pub(crate) fn column(kind: AssetKind) -> &'static str {
     }
 }
 
+/// Something is wrong with an asset of a row.
+pub(crate) fn row_error(room: &RoomId, row: &Row, kind: AssetKind, what: impl std::fmt::Display) -> DocumentsError {
+    DocumentsError::Row { room: room.clone(), t: row.t.clone(), column: column(kind), what: what.to_string() }
+}
+
+/// An asset of a row that was read with it.
+pub(crate) fn payload<'a>(room: &RoomId, row: &'a Row, kind: AssetKind) -> Result<&'a Bytes, DocumentsError> {
+    row.assets[kind as usize].as_ref().ok_or_else(|| row_error(room, row, kind, "the column holds nothing"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

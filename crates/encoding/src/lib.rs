@@ -5,6 +5,7 @@
 mod any;
 pub mod awareness;
 mod error;
+mod json;
 mod object;
 mod reader;
 pub mod sync;

@@ -44,6 +44,26 @@ impl ResponseCache for RedisLog {
             .await
     }
 
+    async fn reserve(&self, key: &CacheKey, response: Bytes, ttl: Duration) -> Result<bool, StreamLogError> {
+        let shard = self.shard(&key.room);
+        let name = shard.cached(key);
+        if response.len() >= MAX_CACHED_BYTES {
+            return Err(StreamLogError::Busy { waiting: 0 });
+        }
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX >> 1).max(1);
+        let set = async |mut conn| {
+            redis::cmd("SET").arg(name).arg(&response[..]).arg("NX").arg("PX").arg(ttl_ms).query_async(&mut conn).await
+        };
+        let done: Option<String> = shard.run(set).await?;
+        Ok(done.is_some())
+    }
+
+    async fn release(&self, key: &CacheKey) -> Result<(), StreamLogError> {
+        let shard = self.shard(&key.room);
+        let name = shard.cached(key);
+        shard.run(async |mut conn| redis::cmd("UNLINK").arg(name).exec_async(&mut conn).await).await
+    }
+
     async fn forget_cached(&self, room: &RoomId) -> Result<(), StreamLogError> {
         let shard = self.shard(room);
         let mut cursor = String::new();

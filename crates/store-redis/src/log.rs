@@ -186,7 +186,12 @@ impl Drop for RedisLog {
 #[async_trait]
 impl StreamLog for RedisLog {
     async fn append(&self, append: Append) -> Result<Vec<StreamClock>, StreamLogError> {
-        self.shard(&append.room).append(&append).await
+        let appended = self.shard(&append.room).append(&append, false).await?;
+        Ok(appended.expect("only an append on a condition may append nothing"))
+    }
+
+    async fn append_unless_changed(&self, append: Append) -> Result<Option<Vec<StreamClock>>, StreamLogError> {
+        self.shard(&append.room).append(&append, true).await
     }
 
     async fn read(&self, room: &RoomId, after: StreamClock, limit: ReadLimit) -> Result<ReadPage, StreamLogError> {

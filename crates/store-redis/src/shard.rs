@@ -81,10 +81,11 @@ impl Shard {
         self.conns.run(work).await
     }
 
-    pub(crate) async fn append(&self, append: &Append) -> Result<Vec<StreamClock>, StreamLogError> {
+    /// Appends; `None` if that was to happen `unless_changed` and the room has changed.
+    pub(crate) async fn append(&self, append: &Append, unless_changed: bool) -> Result<Option<Vec<StreamClock>>, StreamLogError> {
         let Append { room, messages, floor } = append;
         if messages.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         // Numbers in scripts are exact up to 2^53, which is in the year 287396; and a room must have clocks left.
         if floor.ms >= 1 << 53 {
@@ -93,13 +94,13 @@ impl Shard {
         let keys = &self.keys;
         let mut call = scripts().append.prepare_invoke();
         call.key(keys.stream(room)).key(keys.meta(room)).key(&keys.worker).key(&keys.paused);
-        call.arg(floor.to_string()).arg(keys.channel(room)).arg(self.push_bytes);
+        call.arg(floor.to_string()).arg(keys.channel(room)).arg(self.push_bytes).arg(u8::from(unless_changed));
         for message in messages {
             call.arg(&message[..]);
         }
         let append = async |mut conn| call.invoke_async(&mut conn).await;
-        let clocks: Vec<StoredClock> = self.conns.run_short(append).await?;
-        Ok(clocks.into_iter().map(|clock| clock.0).collect())
+        let clocks: Option<Vec<StoredClock>> = self.conns.run_short(append).await?;
+        Ok(clocks.map(|clocks| clocks.into_iter().map(|clock| clock.0).collect()))
     }
 
     pub(crate) async fn read(&self, room: &RoomId, after: StreamClock, limit: ReadLimit) -> Result<ReadPage, StreamLogError> {

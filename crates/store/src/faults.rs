@@ -231,6 +231,10 @@ impl StreamLog for FaultyStreamLog {
         self.run(LogMethod::Append, self.log.append(append)).await
     }
 
+    async fn append_unless_changed(&self, append: Append) -> Result<Option<Vec<StreamClock>>, StreamLogError> {
+        self.run(LogMethod::Append, self.log.append_unless_changed(append)).await
+    }
+
     async fn read(&self, room: &RoomId, after: StreamClock, limit: ReadLimit) -> Result<ReadPage, StreamLogError> {
         self.run(LogMethod::Read, self.log.read(room, after, limit)).await
     }

@@ -38,6 +38,15 @@ pub trait ResponseCache: Send + Sync + 'static {
     /// at once is not kept, nor one for which an engine has no room; nor is the one before then.
     async fn cache(&self, key: &CacheKey, response: Bytes, ttl: Duration) -> Result<(), StreamLogError>;
 
+    /// Keeps a response for `ttl` unless there is one already, in one atomic step: false if there is.
+    ///
+    /// # Errors
+    /// Also if an engine has no room for it, or it is too long.
+    async fn reserve(&self, key: &CacheKey, response: Bytes, ttl: Duration) -> Result<bool, StreamLogError>;
+
+    /// Forgets one response.
+    async fn release(&self, key: &CacheKey) -> Result<(), StreamLogError>;
+
     /// Forgets every response about `room`.
     async fn forget_cached(&self, room: &RoomId) -> Result<(), StreamLogError>;
 }
@@ -63,6 +72,19 @@ impl MemoryCache {
     fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Kept>> {
         self.responses.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Keeps a response if there is room for it: is there?
+    fn keep(&self, responses: &mut HashMap<CacheKey, Kept>, key: &CacheKey, response: Bytes, ttl: Duration) -> bool {
+        let now_ms = self.time.now_ms();
+        responses.retain(|_, kept| kept.until_ms > now_ms);
+        let held: usize = responses.iter().map(|(key, kept)| cost_bytes(key, &kept.response)).sum();
+        let is_kept = response.len() < MAX_CACHED_BYTES && held + cost_bytes(key, &response) <= self.bound_bytes;
+        let until_ms = now_ms.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        if is_kept && until_ms > now_ms {
+            responses.insert(key.clone(), Kept { response, until_ms });
+        }
+        is_kept
+    }
 }
 
 #[async_trait]
@@ -73,16 +95,27 @@ impl ResponseCache for MemoryCache {
     }
 
     async fn cache(&self, key: &CacheKey, response: Bytes, ttl: Duration) -> Result<(), StreamLogError> {
+        let mut responses = self.lock();
+        responses.remove(key);
+        self.keep(&mut responses, key, response, ttl);
+        Ok(())
+    }
+
+    async fn reserve(&self, key: &CacheKey, response: Bytes, ttl: Duration) -> Result<bool, StreamLogError> {
         let now_ms = self.time.now_ms();
         let mut responses = self.lock();
-        responses.retain(|_, kept| kept.until_ms > now_ms);
-        responses.remove(key);
-        let held: usize = responses.iter().map(|(key, kept)| cost_bytes(key, &kept.response)).sum();
-        let is_kept = response.len() < MAX_CACHED_BYTES && held + cost_bytes(key, &response) <= self.bound_bytes;
-        let until_ms = now_ms.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-        if is_kept && until_ms > now_ms {
-            responses.insert(key.clone(), Kept { response, until_ms });
+        if responses.get(key).is_some_and(|kept| kept.until_ms > now_ms) {
+            return Ok(false);
         }
+        if self.keep(&mut responses, key, response, ttl) {
+            Ok(true)
+        } else {
+            Err(StreamLogError::Busy { waiting: responses.len() })
+        }
+    }
+
+    async fn release(&self, key: &CacheKey) -> Result<(), StreamLogError> {
+        self.lock().remove(key);
         Ok(())
     }
 

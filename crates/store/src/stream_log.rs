@@ -141,6 +141,11 @@ pub trait StreamLog: Send + Sync + 'static {
     /// Returns the clocks of the entries, one a message, ascending. When it returns, the entries are durable.
     async fn append(&self, append: Append) -> Result<Vec<StreamClock>, StreamLogError>;
 
+    /// The same, unless an update or a prune stands after [`Append::floor`], up to where the caller has looked: then, and where that
+    /// cannot be told any more because entries after it were trimmed, nothing is appended and the answer is `None`. An engine
+    /// may take for a change what only looks like one.
+    async fn append_unless_changed(&self, append: Append) -> Result<Option<Vec<StreamClock>>, StreamLogError>;
+
     /// Reads entries of `room` after `after`.
     async fn read(&self, room: &RoomId, after: StreamClock, limit: ReadLimit) -> Result<ReadPage, StreamLogError>;
 

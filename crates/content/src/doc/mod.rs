@@ -17,6 +17,7 @@ mod integrate;
 #[cfg(test)]
 mod order_tests;
 mod render;
+mod roots;
 mod types;
 mod undo;
 
@@ -24,6 +25,7 @@ use crate::update::merge_anew;
 use crate::{ContentIds, IdSet, UpdateError, UpdateReader};
 
 pub(crate) use self::render::Look;
+pub use self::roots::{Looks, roots};
 
 use self::block::Block;
 use self::index::ClientIndex;

@@ -7,12 +7,11 @@ use yhub_encoding::{Any, MAX_ANY_DEPTH, Object, Reader};
 use super::Document;
 use super::block::{Block, LOST_AFTER, LOST_BEFORE, NONE, State};
 use crate::delta::{Delta, DeltaAttr, DeltaInsert, DeltaItem, DeltaOp};
-use crate::json::any_of_json;
 use crate::update::structs::{ANY, BINARY, DOC, EMBED, FORMAT, JSON, STRING, TYPE};
 use crate::{Attributes, IdMap, IdSet, UpdateError};
 
 /// Nodes may be nested so deep: a delta, too, is a value.
-const MAX_DEPTH: usize = MAX_ANY_DEPTH / 4;
+pub(super) const MAX_DEPTH: usize = MAX_ANY_DEPTH / 4;
 
 /// What to show.
 pub(crate) struct Look<'l> {
@@ -139,7 +138,11 @@ impl Document<'_> {
 }
 
 fn json(text: &str, block: &Block) -> Result<Any, UpdateError> {
-    any_of_json(text).map_err(|_| UpdateError::Json { at: block.payload.1 as usize })
+    // JavaScript writes `undefined` where JSON has nothing.
+    if text == "undefined" {
+        return Ok(Any::Undefined);
+    }
+    Any::from_json(text).map_err(|_| UpdateError::Json { at: block.payload.1 as usize })
 }
 
 /// How text looks at one place of a list, and who made it so.

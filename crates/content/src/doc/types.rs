@@ -82,6 +82,16 @@ impl<'a> Types<'a> {
         self.roots.get(self.name_indices.get(name)?).copied()
     }
 
+    /// Every root that was mentioned, with its name.
+    pub(super) fn all_roots(&self) -> impl Iterator<Item = (&'a str, u32)> {
+        self.roots.iter().map(|(&name, &root)| (self.name(name), root))
+    }
+
+    /// How many types there are.
+    pub(super) fn count(&self) -> u32 {
+        self.types.len() as u32
+    }
+
     /// The root that was mentioned first.
     pub(super) fn first_root(&self) -> Option<&'a str> {
         self.types.iter().find(|of| of.item == NONE).map(|root| self.name(root.name))

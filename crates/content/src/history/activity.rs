@@ -28,6 +28,8 @@ pub struct ActivityQuery {
     pub ydoc: bool,
     /// With who changed what.
     pub attributions: bool,
+    /// At most so many entries may be shown with one of the last three, each of which goes through the document once an entry.
+    pub max_shown: usize,
 }
 
 impl Default for ActivityQuery {
@@ -43,6 +45,7 @@ impl Default for ActivityQuery {
             delta: false,
             ydoc: false,
             attributions: false,
+            max_shown: usize::MAX,
         }
     }
 }
@@ -78,7 +81,7 @@ pub struct ActivityEntry {
 /// Lists what happened to the document whose whole history is `history`, and of whose content `map` says who made it.
 ///
 /// # Errors
-/// If `history` is damaged, or takes too many steps to be integrated.
+/// If `history` is damaged or takes too many steps to be integrated, or if more entries would be shown than may be.
 pub fn activity(history: &[u8], map: &ContentMap, query: &ActivityQuery) -> Result<Activity, UpdateError> {
     // No author is every author here.
     let mut filter = query.filter.clone();
@@ -91,8 +94,11 @@ pub fn activity(history: &[u8], map: &ContentMap, query: &ActivityQuery) -> Resu
     if query.limit > 0 {
         entries.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
     }
-    let ydoc =
-        if query.delta || query.ydoc || query.attributions { show(history, map, &found, query, &mut entries)? } else { None };
+    let shows = query.delta || query.ydoc || query.attributions;
+    if shows && entries.len() > query.max_shown {
+        return Err(UpdateError::TooManyEntries { found: entries.len(), max: query.max_shown });
+    }
+    let ydoc = if shows { show(history, map, &found, query, &mut entries)? } else { None };
     Ok(Activity { ydoc, entries })
 }
 

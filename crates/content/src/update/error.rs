@@ -61,6 +61,14 @@ pub enum UpdateError {
     /// Integrating takes far more steps than the documents of people do: the update was made for that.
     #[error("integrating the update takes too many steps: too many insertions at one place")]
     TooManySteps,
+    /// More entries of a history would be shown than may be.
+    #[error("{found} entries would be shown, {max} may be; ask for a shorter time or set a limit")]
+    TooManyEntries {
+        /// How many entries there are.
+        found: usize,
+        /// How many may be shown.
+        max: usize,
+    },
     /// One of several updates is wrong.
     #[error("update {input} of those to merge (counted from 0): {source}")]
     Input {

@@ -95,6 +95,11 @@ impl StreamLog for Gated<dyn StreamLog> {
         self.inner.append(append).await
     }
 
+    async fn append_unless_changed(&self, append: Append) -> Result<Option<Vec<StreamClock>>, StreamLogError> {
+        self.gate.turn().await;
+        self.inner.append_unless_changed(append).await
+    }
+
     async fn read(&self, room: &RoomId, after: StreamClock, limit: ReadLimit) -> Result<ReadPage, StreamLogError> {
         self.gate.turn().await;
         self.inner.read(room, after, limit).await

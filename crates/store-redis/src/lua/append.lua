@@ -1,16 +1,26 @@
 -- Appends messages to a room, has its compaction enqueued if it was not live, and tells who follows it.
--- KEYS: stream, meta, worker, paused. ARGV: floor, channel, longest push in bytes, messages.
--- Returns the clocks.
+-- KEYS: stream, meta, worker, paused. ARGV: floor, channel, longest push in bytes, only if nothing changed (1) or in any case (0),
+-- messages. Returns the clocks, or nothing if something changed.
 local stream, meta, worker, paused = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local floor, channel, longest = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local floor, channel, longest, unless_changed = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 
 local was_live = redis.call('EXISTS', stream) == 1
 local known = redis.call('HMGET', meta, 'last', 'trimmed')
 local last, trimmed = known[1], known[2]
+if unless_changed then
+  if trimmed and before(floor, trimmed) then return false end
+  local entries = redis.call('XRANGE', stream, '(' .. floor, '+', 'COUNT', 1000)
+  if #entries == 1000 then return false end
+  for _, entry in ipairs(entries) do
+    local message = entry[2][1] == 'm' and entry[2][2] or ''
+    -- The type may stand anywhere in it. Where another text says the same, that counts, too: the caller looks again.
+    if string.find(message, 'ydoc:update:v1', 1, true) or string.find(message, 'prune:v1', 1, true) then return false end
+  end
+end
 local now = now_ms()
 local clocks = {}
 local top = later(floor, later(last or nil, trimmed or nil))
-for at = 4, #ARGV do
+for at = 5, #ARGV do
   local clock = add(stream, top, now, 'm', ARGV[at])
   if type(clock) == 'table' then
     -- All or nothing.
@@ -29,23 +39,23 @@ end
 local prev = nil
 if not was_live then
   prev = later(last or nil, trimmed or nil) or '0-0'
-elseif last and #ARGV[4] <= longest then
+elseif last and #ARGV[5] <= longest then
   local next = redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', 1)
   if next[1] and next[1][1] == clocks[1] then prev = last end
 end
 remember(meta, 'last', top)
 
 local size = 0
-for at = 4, #ARGV do size = size + #ARGV[at] end
+for at = 5, #ARGV do size = size + #ARGV[at] end
 if not prev or size > longest then
   redis.call('SPUBLISH', channel, '1 ?\n')
 else
   local parts = { '1 ' .. prev }
   for at, clock in ipairs(clocks) do
-    parts[#parts + 1] = ' ' .. clock .. ':' .. #ARGV[at + 3]
+    parts[#parts + 1] = ' ' .. clock .. ':' .. #ARGV[at + 4]
   end
   parts[#parts + 1] = '\n'
-  for at = 4, #ARGV do parts[#parts + 1] = ARGV[at] end
+  for at = 5, #ARGV do parts[#parts + 1] = ARGV[at] end
   redis.call('SPUBLISH', channel, table.concat(parts))
 end
 return clocks

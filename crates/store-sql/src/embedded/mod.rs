@@ -157,6 +157,16 @@ impl StreamLog for EmbeddedLog {
         self.write(size_bytes, move |tx| rows::append(tx, &room, &messages, floor)).await
     }
 
+    async fn append_unless_changed(&self, append: Append) -> Result<Option<Vec<StreamClock>>, StreamLogError> {
+        let Append { room, messages, floor } = append;
+        let size_bytes = messages.iter().map(Bytes::len).sum();
+        let messages: Vec<_> = messages.into_iter().map(Some).collect();
+        let append = move |tx: &mut Tx<'_>| {
+            if rows::has_changed(tx, &room, floor)? { Ok(None) } else { rows::append(tx, &room, &messages, floor).map(Some) }
+        };
+        self.write(size_bytes, append).await
+    }
+
     async fn read(&self, room: &RoomId, after: StreamClock, limit: ReadLimit) -> Result<ReadPage, StreamLogError> {
         let room = room.clone();
         self.look(move |conn| rows::read(conn, &room, after, limit)).await

@@ -6,7 +6,7 @@ use diesel::{
     BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, SqliteConnection,
     connection::DefaultLoadingMode, dsl, insert_into,
 };
-use yhub_core::{RoomId, StreamClock};
+use yhub_core::{RoomId, StreamClock, StreamMessage};
 use yhub_store::{LogEntry, ReadLimit, ReadPage, StreamLogError};
 
 use super::{
@@ -39,6 +39,9 @@ diesel::define_sql_function! {
     /// The key of the row that this connection inserted last.
     fn last_insert_rowid() -> BigInt;
 }
+
+/// Of a room in which so many entries are new, it is said that it has changed.
+const MAX_LOOKED_AT: i64 = 1_000;
 
 /// SQLite's integers are signed. Clocks beyond that are refused: they would be 292 million years away.
 pub(super) const LAST: StreamClock = StreamClock::new(i64::MAX as u64, i64::MAX as u64);
@@ -84,6 +87,24 @@ pub(crate) fn append(
         tx.news.appended.push((room.clone(), entries.collect()));
     }
     Ok(clocks)
+}
+
+/// Does an update or a prune stand after `known`, or is that not to be told any more?
+pub(crate) fn has_changed(tx: &mut Tx<'_>, room: &RoomId, known: StreamClock) -> Result<bool, OpError> {
+    use stream_entries::dsl as e;
+    use stream_rooms::dsl as r;
+    let Some(Head { id, .. }) = head(tx, room)? else { return Ok(false) };
+    let (ms, seq): (i64, i64) = r::stream_rooms.find(id).select((r::trimmed_ms, r::trimmed_seq)).first(tx.conn)?;
+    if clock_of(ms, seq, room)? > known {
+        return Ok(true);
+    }
+    let after = e::ms.gt(signed(known.ms)).or(e::ms.eq(signed(known.ms)).and(e::seq.gt(signed(known.seq))));
+    let messages: Vec<Option<Vec<u8>>> =
+        e::stream_entries.filter(e::room.eq(id).and(after)).select(e::message).limit(MAX_LOOKED_AT).load(tx.conn)?;
+    let changes = |message: Vec<u8>| {
+        matches!(StreamMessage::decode(&message.into()), Err(_) | Ok(StreamMessage::Update { .. } | StreamMessage::Prune { .. }))
+    };
+    Ok(messages.len() as i64 == MAX_LOOKED_AT || messages.into_iter().flatten().any(changes))
 }
 
 /// Appends, and leaves it to the caller that the tails hear of it. Refuses before it has written anything.

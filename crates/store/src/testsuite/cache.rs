@@ -59,6 +59,22 @@ pub async fn other_questions_have_other_answers(rig: ResponseCacheRig) {
     }
 }
 
+/// Of many who reserve a place at once one gets it, until its time is over or it is given up.
+pub async fn a_place_is_reserved_once(rig: ResponseCacheRig) {
+    let (key, cache) = (key(&room(1), "activity", &["1"]), rig.cache.as_ref());
+    let reserve = async |n: usize| cache.reserve(&key, n.to_string().into(), LONG).await.expect("a place is reserved");
+    let got = futures_util::future::join_all((0..20).map(reserve)).await;
+    assert_eq!(got.iter().filter(|got| **got).count(), 1, "{got:?}");
+    let who = got.iter().position(|got| *got).expect("one");
+    assert_eq!(cached(cache, &key).await, Some(who.to_string().into()));
+    put(cache, &key, "done", LONG).await;
+    assert!(!reserve(1).await, "what is kept there takes the place, too");
+    cache.release(&key).await.expect("a place is given up");
+    assert!(reserve(21).await);
+    rig.control.advance(LONG + Duration::from_secs(1)).await;
+    assert!(reserve(22).await);
+}
+
 /// The next one is kept instead, for its own time.
 pub async fn the_next_takes_the_place(rig: ResponseCacheRig) {
     let key = key(&room(1), "activity", &["1"]);

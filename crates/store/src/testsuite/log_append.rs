@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::join_all};
-use yhub_core::StreamClock;
+use yhub_core::{StreamClock, StreamMessage};
 
 use super::{
     StreamLogRig,
@@ -59,6 +59,30 @@ pub async fn time_that_goes_back_changes_no_order(rig: StreamLogRig) {
     let after = append(rig.log(), &room(1), &["after"]).await;
     assert!(after[0] > before[0]);
     assert_eq!(texts(&entries(rig.log(), &room(1)).await), ["before", "after"]);
+}
+
+/// What is appended unless the room has changed is appended iff no update and no prune stands after the floor.
+pub async fn a_condition_is_part_of_the_append(rig: StreamLogRig) {
+    let update = StreamMessage::encode_update(b"an update", b"a map").0;
+    let prune = StreamMessage::encode_prune(b"ids");
+    let presence = StreamMessage::encode_awareness(b"here");
+    let log = rig.log();
+    let try_after = async |floor, message: &Bytes| {
+        let append = Append { room: room(1), messages: vec![message.clone(), presence.clone()], floor };
+        log.append_unless_changed(append).await.expect("append")
+    };
+    let first = try_after(StreamClock::ZERO, &update).await.expect("nobody has changed the room");
+    assert_eq!(first.len(), 2);
+    assert_eq!(try_after(StreamClock::ZERO, &update).await, None, "the first update came between");
+    // Presence is no change, and neither is what stands at the floor itself.
+    let second = try_after(first[0], &prune).await.expect("only presence is new");
+    assert_eq!(try_after(first[1], &update).await, None, "a prune came between");
+    let third = try_after(second[0], &update).await.expect("only presence is new");
+    assert_eq!(clocks(log, &room(1)).await, [first, second, third].concat());
+    // Of two who know the same, one comes through.
+    let last = *clocks(log, &room(1)).await.last().expect("six");
+    let both = join_all([try_after(last, &update), try_after(last, &update)]).await;
+    assert_eq!(both.iter().flatten().count(), 1, "{both:?}");
 }
 
 /// Above the last possible clock there is none: the append fails and changes nothing.

@@ -139,7 +139,7 @@ pub async fn run_case(case: impl Future<Output = ()>) {
 macro_rules! stream_log_conformance {
     ($rig:expr) => {
         $crate::conformance_cases!($rig;
-            log_append: comes_back_in_order_and_whole, clocks_ascend, clocks_stay_above_the_floor,
+            log_append: comes_back_in_order_and_whole, clocks_ascend, clocks_stay_above_the_floor, a_condition_is_part_of_the_append,
             time_that_goes_back_changes_no_order, no_clock_after_the_last_is_an_error, an_append_is_not_torn,
             rooms_do_not_mix, odd_room_names_are_kept_apart, big_messages_are_whole, fillers_have_a_position_only,
             clocks_go_on_after_the_stream_was_empty, a_cancelled_append_is_whole_or_absent, check_answers,
@@ -207,7 +207,7 @@ macro_rules! doc_store_conformance {
 macro_rules! response_cache_conformance {
     ($rig:expr) => {
         $crate::conformance_cases!($rig;
-            cache: bytes_come_back_exactly, other_questions_have_other_answers, the_next_takes_the_place, a_time_ends,
+            cache: bytes_come_back_exactly, other_questions_have_other_answers, a_place_is_reserved_once, the_next_takes_the_place, a_time_ends,
             what_cannot_be_kept_is_not_there, a_forgotten_room_takes_nobody_along, a_room_with_many_is_forgotten;
         );
     };

@@ -1,0 +1,126 @@
+//! Questions about the history of a room: who changed what, and when. Documents are read only where the answer needs them.
+
+use bytes::Bytes;
+use yhub_content::{
+    ContentIds, ContentMap, EMPTY_UPDATE, UpdateError,
+    history::{ActivityQuery, ChangesetQuery, activity, changeset},
+};
+use yhub_core::{RoomId, StreamClock};
+use yhub_store::{AssetKind, AssetSelection};
+
+use crate::{
+    Documents, DocumentsError,
+    load::{Change, Parts, changes, documents_of_rows},
+    read::{Row, payload, row_error},
+};
+
+/// Something that was computed from a room, and what it was computed from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AsOf<T> {
+    /// What was computed.
+    pub value: T,
+    /// The clock of the last change that it takes into account; [`StreamClock::ZERO`] if nobody has changed the room yet.
+    pub changed: StreamClock,
+    /// Everything up to this clock was looked at.
+    pub clock: StreamClock,
+}
+
+/// What of a room a computation goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Who made what.
+    Map,
+    /// That, and the document with its history.
+    History,
+}
+
+impl Documents {
+    /// The clock of the last change of a room. Reads no document: answers about the room at this clock stay right as long as it
+    /// is the last.
+    pub async fn changed(&self, room: &RoomId) -> Result<StreamClock, DocumentsError> {
+        let (content, set_aside) = self.read_everything(room, AssetSelection::NONE).await?;
+        if content.tombstone.is_some() {
+            return Err(DocumentsError::Deleted { room: room.clone() });
+        }
+        Ok(changes(room, &content, &set_aside).changed)
+    }
+
+    /// Lists what happened to a room: the answer, any-encoded ([`yhub_content::history::Activity::to_any`]).
+    pub async fn activity(&self, room: &RoomId, query: ActivityQuery) -> Result<AsOf<Bytes>, DocumentsError> {
+        let needs = if query.delta || query.ydoc || query.attributions { Needs::History } else { Needs::Map };
+        self.with_history(room, needs, move |history, map| Ok(activity(history, map, &query)?.to_any().to_bytes().into())).await
+    }
+
+    /// What changed in a room between two times: the answer, any-encoded ([`yhub_content::history::Changeset::to_any`]).
+    pub async fn changeset(&self, room: &RoomId, query: ChangesetQuery) -> Result<AsOf<Bytes>, DocumentsError> {
+        let needs = if query.delta || query.ydoc { Needs::History } else { Needs::Map };
+        self.with_history(room, needs, move |history, map| Ok(changeset(history, map, &query)?.to_any().to_bytes().into())).await
+    }
+
+    /// Computes `work` on the compute pool, from the document with its history, empty where that is not needed, and the map of who
+    /// made what.
+    pub(crate) async fn with_history<T: Send + 'static>(
+        &self,
+        room: &RoomId,
+        needs: Needs,
+        work: impl FnOnce(&[u8], &ContentMap) -> Result<T, UpdateError> + Send + 'static,
+    ) -> Result<AsOf<T>, DocumentsError> {
+        let selection = match needs {
+            Needs::Map => AssetSelection::of(&[AssetKind::ContentMap, AssetKind::ContentIds]),
+            Needs::History => AssetSelection::of(&[AssetKind::NongcDoc, AssetKind::ContentMap, AssetKind::ContentIds]),
+        };
+        let _turn = self.loads.acquire().await.expect("nothing closes the semaphore");
+        let (content, set_aside) = self.read_everything(room, selection).await?;
+        if content.tombstone.is_some() {
+            return Err(DocumentsError::Deleted { room: room.clone() });
+        }
+        let changes = changes(room, &content, &set_aside);
+        let (changed, clock) = (changes.changed, content.clock());
+        let maps = changes.updates.iter().map(|change| change.contentmap.len()).sum::<usize>() + content.size_bytes();
+        let rows = match needs {
+            Needs::Map => Vec::new(),
+            Needs::History => documents_of_rows(room, &content, AssetKind::NongcDoc)?,
+        };
+        let (limits, whole_room) = (self.stored_limits(), room.clone());
+        let job = move || {
+            let room = whole_room;
+            let map = attributions(&room, &content.rows, &changes.updates)?
+                .difference(&ContentIds { inserts: changes.pruned.clone(), deletes: changes.pruned.clone() });
+            let history = match needs {
+                Needs::Map => Bytes::from_static(&EMPTY_UPDATE),
+                Needs::History => {
+                    let entries = changes.updates.into_iter().map(|Change { origin, update, .. }| (origin, update)).collect();
+                    let kind = AssetKind::NongcDoc;
+                    Parts { room: room.clone(), kind, rows, entries, pruned: changes.pruned }.merge(&limits)?.0
+                }
+            };
+            work(&history, &map).map_err(|source| DocumentsError::History { room, source })
+        };
+        let value = self.compute.run_sized(maps, job).await;
+        let value = value.map_err(|source| DocumentsError::Compute { room: room.clone(), source })??;
+        Ok(AsOf { value, changed, clock })
+    }
+}
+
+/// Who made what, as a compaction would store it: of content that came twice, whoever brought it first (I-6). Where a map of the
+/// stream cannot be read, its change is nobody's, and that is logged.
+fn attributions(room: &RoomId, rows: &[Row], updates: &[Change]) -> Result<ContentMap, DocumentsError> {
+    let (mut known, mut maps) = (ContentIds::default(), Vec::with_capacity(rows.len() + updates.len()));
+    for row in rows {
+        let ids = payload(room, row, AssetKind::ContentIds)?;
+        known.insert_all(&ContentIds::from_bytes(ids).map_err(|error| row_error(room, row, AssetKind::ContentIds, error))?);
+        let map = payload(room, row, AssetKind::ContentMap)?;
+        maps.push(ContentMap::from_bytes(map).map_err(|error| row_error(room, row, AssetKind::ContentMap, error))?);
+    }
+    for Change { origin, contentmap, .. } in updates {
+        match ContentMap::from_bytes(contentmap) {
+            Ok(map) => {
+                let fresh = map.difference(&known);
+                known.insert_all(&fresh.to_ids());
+                maps.push(fresh);
+            }
+            Err(error) => log::error!(room:% = room; "left out of the history of room {room}: {origin}: contentmap: {error}"),
+        }
+    }
+    Ok(ContentMap::union(&maps))
+}

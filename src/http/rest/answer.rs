@@ -1,0 +1,214 @@
+//! Answers: objects as lib0-any or as JSON, texts, and documents that are neither copied nor encoded as a whole.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    HttpResponse,
+    body::{BodySize, MessageBody},
+    http::{
+        StatusCode,
+        header::{self, HeaderMap},
+    },
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use yhub_core::StreamClock;
+use yhub_documents::ComputePool;
+use yhub_encoding::{Any, Object, write_any_object_header, write_var_string, write_var_uint};
+
+use crate::http::{
+    HttpError,
+    error::{JSON, LIB0_ANY, wants_json},
+};
+
+/// The tag of bytes among lib0-any values.
+const BYTES_TAG: u8 = 116;
+/// So much of a document becomes base64 at a time. A multiple of three, so that the pieces fit together.
+const BASE64_PIECE_BYTES: usize = 48 << 10;
+
+/// What an endpoint answers.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) body: Body,
+    /// The clock of the last change that the answer takes into account: its `ETag`.
+    pub(crate) changed: Option<StreamClock>,
+    pub(crate) status: StatusCode,
+}
+
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// An object.
+    Object(Object),
+    /// An object, any-encoded.
+    Encoded(Bytes),
+    /// An object whose values are bytes that are shared.
+    Documents(Vec<(&'static str, Bytes)>),
+    /// A text of this media type.
+    Text(&'static str, String),
+    /// Nothing.
+    Empty,
+}
+
+impl Answer {
+    /// An object.
+    pub(crate) fn object(entries: Vec<(&str, Any)>) -> Self {
+        let entries = entries.into_iter().map(|(key, value)| (key.into(), value)).collect();
+        Self::of(Body::Object(Object::from_entries(entries)))
+    }
+
+    pub(crate) fn of(body: Body) -> Self {
+        Self { body, changed: None, status: StatusCode::OK }
+    }
+
+    /// With the clock of the last change.
+    pub(crate) fn as_of(self, changed: StreamClock) -> Self {
+        Self { changed: Some(changed), ..self }
+    }
+
+    /// The response to a request with these headers. What takes long is done on the pool.
+    pub(crate) async fn render(self, request: &HeaderMap, pool: &ComputePool) -> Result<HttpResponse, HttpError> {
+        let json = wants_json(request);
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
+        // Whoever keeps it must ask whether it is still right.
+        response.insert_header((header::CACHE_CONTROL, "private, no-cache"));
+        response.append_header((header::VARY, "accept"));
+        if let Some(changed) = self.changed {
+            response.insert_header((header::ETAG, format!("\"{changed}\"")));
+        }
+        let media_type = if json { JSON } else { LIB0_ANY };
+        Ok(match self.body {
+            Body::Empty => response.finish(),
+            Body::Text(media_type, text) => response.content_type(media_type).body(text),
+            Body::Object(object) => {
+                let value = Any::Object(object);
+                let body = if json { value.to_json().into_bytes() } else { value.to_bytes() };
+                response.content_type(media_type).body(body)
+            }
+            Body::Encoded(bytes) if json => {
+                let size = bytes.len();
+                // What we have encoded ourselves, here or on another node.
+                let body = pool.run_sized(size, move || Any::from_bytes(&bytes).map(|value| value.to_json())).await;
+                let body = body.map_err(|error| HttpError::of_compute(&error))?.map_err(|error| {
+                    log::error!("a response of ours cannot be read: {error}");
+                    HttpError::Internal
+                })?;
+                response.content_type(media_type).body(body)
+            }
+            Body::Encoded(bytes) => response.content_type(media_type).body(bytes),
+            Body::Documents(documents) => {
+                let pieces = if json { Pieces::json(documents) } else { Pieces::lib0(documents) };
+                response.content_type(media_type).body(pieces)
+            }
+        })
+    }
+}
+
+/// A body in pieces: what is shared stays shared, and base64 is made when it is sent.
+struct Pieces {
+    left: VecDeque<Piece>,
+    size_bytes: u64,
+}
+
+enum Piece {
+    Plain(Bytes),
+    Base64(Bytes),
+}
+
+impl Pieces {
+    fn of(pieces: Vec<Piece>) -> Self {
+        let size = |piece: &Piece| match piece {
+            Piece::Plain(bytes) => bytes.len() as u64,
+            Piece::Base64(bytes) => bytes.len().div_ceil(3) as u64 * 4,
+        };
+        Self { size_bytes: pieces.iter().map(size).sum(), left: pieces.into() }
+    }
+
+    /// Layout: lib0 `writeAny` of an object whose values are bytes.
+    fn lib0(documents: Vec<(&'static str, Bytes)>) -> Self {
+        let (mut pieces, mut frame) = (Vec::new(), Vec::new());
+        write_any_object_header(&mut frame, documents.len());
+        for (key, bytes) in documents {
+            write_var_string(&mut frame, key);
+            frame.push(BYTES_TAG);
+            write_var_uint(&mut frame, bytes.len() as u64);
+            pieces.push(Piece::Plain(std::mem::take(&mut frame).into()));
+            pieces.push(Piece::Plain(bytes));
+        }
+        pieces.push(Piece::Plain(frame.into()));
+        Self::of(pieces)
+    }
+
+    fn json(documents: Vec<(&'static str, Bytes)>) -> Self {
+        let (mut pieces, mut frame) = (Vec::new(), String::from("{"));
+        for (at, (key, bytes)) in documents.into_iter().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            frame.push_str(&format!("{comma}\"{key}\":\""));
+            pieces.push(Piece::Plain(std::mem::take(&mut frame).into()));
+            pieces.push(Piece::Base64(bytes));
+            frame.push('"');
+        }
+        frame.push('}');
+        pieces.push(Piece::Plain(frame.into()));
+        Self::of(pieces)
+    }
+}
+
+impl MessageBody for Pieces {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.size_bytes)
+    }
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let this = self.get_mut();
+        let next = loop {
+            match this.left.pop_front() {
+                // An empty piece would be taken for the end.
+                Some(Piece::Plain(bytes) | Piece::Base64(bytes)) if bytes.is_empty() => {}
+                Some(Piece::Plain(bytes)) => break Some(bytes),
+                Some(Piece::Base64(mut bytes)) => {
+                    let piece = bytes.split_to(bytes.len().min(BASE64_PIECE_BYTES));
+                    this.left.push_front(Piece::Base64(bytes));
+                    break Some(BASE64_STANDARD.encode(piece).into());
+                }
+                None => break None,
+            }
+        };
+        Poll::Ready(next.map(Ok))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn documents_in_pieces_are_what_they_would_be_in_one() {
+        for sizes in [vec![], vec![0], vec![1], vec![2, 0], vec![BASE64_PIECE_BYTES, 3], vec![BASE64_PIECE_BYTES + 1, 200_000]] {
+            let keys = ["doc", "awareness"];
+            let documents: Vec<_> = sizes
+                .iter()
+                .zip(keys)
+                .map(|(size, key)| (key, Bytes::from((0..*size).map(|at| (at * 7) as u8).collect::<Vec<_>>())))
+                .collect();
+            let entries = documents.iter().map(|(key, bytes)| ((*key).into(), Any::Bytes(bytes[..].into()))).collect();
+            let whole = Any::Object(Object::from_entries(entries));
+            for (pieces, whole) in [
+                (Pieces::lib0(documents.clone()), whole.to_bytes()),
+                (Pieces::json(documents.clone()), whole.to_json().into_bytes()),
+            ] {
+                assert_eq!(pieces.size(), BodySize::Sized(whole.len() as u64));
+                assert!(to_bytes(pieces).await.unwrap() == whole, "{sizes:?}");
+            }
+        }
+    }
+}

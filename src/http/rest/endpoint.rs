@@ -1,0 +1,193 @@
+//! What an endpoint is: its path, what it takes, who may call it, what it answers. Requests are read, rights are checked and the
+//! API is described from the same table, so that they cannot differ.
+
+use std::sync::Arc;
+
+use actix_web::http::Method;
+use futures_util::future::BoxFuture;
+use yhub_core::{Author, RoomId};
+
+use super::{Rest, answer::Answer, conditions::Conditions, values::Values};
+use crate::http::HttpError;
+
+/// What a caller must be allowed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Right {
+    /// See the document.
+    Read,
+    /// Change it.
+    Write,
+    /// Do something that is granted by name.
+    Purpose(Purpose),
+}
+
+/// What is granted by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Take changes back.
+    Rollback,
+    /// Have the history forget what is deleted.
+    Prune,
+    /// List the rooms of an org.
+    List,
+}
+
+impl Purpose {
+    /// Its name in grants, errors and the description of the API.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Rollback => "rollback",
+            Self::Prune => "prune",
+            Self::List => "list",
+        }
+    }
+}
+
+impl Right {
+    /// Its name in errors and the description of the API.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Purpose(purpose) => purpose.name(),
+        }
+    }
+
+    /// Does it change anything? Who may only read has none of these.
+    pub(crate) const fn changes(self) -> bool {
+        !matches!(self, Self::Read | Self::Purpose(Purpose::List))
+    }
+}
+
+/// What a parameter or a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Milliseconds since 1970, or a length of time in milliseconds; not negative.
+    Number,
+    /// A number of things: an integer, not negative.
+    Count,
+    /// `true` or `false`.
+    Bool,
+    /// A text.
+    Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Bytes: base64 in queries and JSON.
+    Bytes,
+    /// Keys with values: `k:v,k:v` in queries, a list of `{ k, v }` in bodies.
+    Pairs,
+}
+
+impl Kind {
+    /// Its name in errors.
+    pub(crate) fn name(self) -> String {
+        match self {
+            // One word for both, as y/hub has it.
+            Self::Number | Self::Count => "number".into(),
+            Self::Bool => "boolean".into(),
+            Self::Text => "string".into(),
+            Self::Choice(words) => words.join(" | "),
+            Self::Bytes => "bytes".into(),
+            Self::Pairs => "{ k, v }[]".into(),
+        }
+    }
+}
+
+/// A parameter of the query, or a field of the body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Param {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// For people.
+    pub(crate) about: &'static str,
+}
+
+/// Shortens the tables.
+pub(crate) const fn param(name: &'static str, kind: Kind, about: &'static str) -> Param {
+    Param { name, kind, about }
+}
+
+/// What an endpoint speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// `{org}/{docid}`, with the branch in the query.
+    Room,
+    /// `{org}`.
+    Org,
+}
+
+/// How an endpoint answers when all is well.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Returns {
+    pub(crate) about: &'static str,
+    /// The fields of the object, each with what it holds.
+    pub(crate) fields: &'static [Param],
+}
+
+/// One method on one path.
+pub(crate) struct Endpoint {
+    pub(crate) method: Method,
+    /// What stands before the scope: `ydoc/v1`.
+    pub(crate) name: &'static str,
+    pub(crate) scope: Scope,
+    /// What stands behind it: ``, or `/restore`.
+    pub(crate) tail: &'static str,
+    pub(crate) needs: Right,
+    /// One line for people.
+    pub(crate) summary: &'static str,
+    /// More for people.
+    pub(crate) about: &'static str,
+    pub(crate) query: &'static [Param],
+    /// `None`: a body is not looked at.
+    pub(crate) body: Option<&'static [Param]>,
+    /// Does a write take a condition (`If-Match`)?
+    pub(crate) conditional: bool,
+    pub(crate) returns: Returns,
+    pub(crate) run: Run,
+}
+
+/// Does what the endpoint is for.
+pub(crate) type Run = fn(Arc<Rest>, Call) -> BoxFuture<'static, Result<Answer, HttpError>>;
+
+impl Endpoint {
+    /// Its path below the prefix, with names in braces.
+    pub(crate) fn path(&self) -> String {
+        let scope = match self.scope {
+            Scope::Room => "{org}/{docid}",
+            Scope::Org => "{org}",
+        };
+        format!("{}/{scope}{}", self.name, self.tail)
+    }
+
+    /// What the rest of a path below the prefix names in this endpoint, segments as they stand there.
+    pub(crate) fn matched<'p>(&self, path: &'p str) -> Option<Vec<&'p str>> {
+        let inner = path.strip_prefix(self.name)?.strip_prefix('/')?.strip_suffix(self.tail)?;
+        let segments: Vec<_> = inner.split('/').collect();
+        let wanted = match self.scope {
+            Scope::Room => 2,
+            Scope::Org => 1,
+        };
+        (segments.len() == wanted).then_some(segments)
+    }
+}
+
+/// A request that was read and let in.
+pub(crate) struct Call {
+    /// The org; of a room its own.
+    pub(crate) org: String,
+    /// The room; where the scope is an org, none.
+    pub(crate) room: Option<RoomId>,
+    pub(crate) query: Values,
+    pub(crate) body: Values,
+    pub(crate) author: Author,
+    pub(crate) conditions: Conditions,
+    /// Is only the head of the answer wanted?
+    pub(crate) head_only: bool,
+}
+
+impl Call {
+    /// The room of an endpoint that has one.
+    pub(crate) fn room(&self) -> &RoomId {
+        self.room.as_ref().expect("the endpoint's scope is a room, whose name was read")
+    }
+}

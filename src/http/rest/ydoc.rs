@@ -1,0 +1,174 @@
+//! `ydoc`: the document as it is, read and written.
+
+use std::sync::Arc;
+
+use actix_web::http::{Method, StatusCode};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use yhub_core::Variant;
+use yhub_documents::{Writer, Written};
+use yhub_encoding::{
+    Any,
+    awareness::{self, AwarenessLimits},
+};
+
+use super::{
+    Rest,
+    answer::{Answer, Body},
+    endpoint::{Call, Endpoint, Kind, Returns, Right, Scope, param},
+    view::{self, View},
+};
+use crate::http::HttpError;
+
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        method: Method::GET,
+        name: "ydoc/v1",
+        scope: Scope::Room,
+        tail: "",
+        needs: Right::Read,
+        summary: "Read a document",
+        about: "The document as one Yjs update, or as a view of what is in it. A document that nobody has written yet is the \
+                    empty one; one that was deleted is 404 with the code `doc-deleted`. The `ETag` is the clock of its last change.",
+        query: &[
+            param("gc", Kind::Bool, "`false`: with the content that was deleted. `true` if not given."),
+            param("awareness", Kind::Bool, "`true`: with who is there, as one awareness update, if anybody is."),
+            param("view", Kind::Choice(&["json", "text", "xml"]), "What is in it, instead of the update."),
+            param(
+                "roots",
+                Kind::Pairs,
+                "For `view`: which roots, and what they are: `name:kind,…` with `text`, `array`, `map` or `xml`. Without it all, \
+                     each taken for what it looks like.",
+            ),
+        ],
+        body: None,
+        conditional: false,
+        returns: Returns {
+            about: "The document; a view `text` or `xml` is text/plain or application/xml.",
+            fields: &[
+                param("doc", Kind::Bytes, "One update, V1."),
+                param("awareness", Kind::Bytes, "One awareness update, if asked for and anybody was there."),
+            ],
+        },
+        run: |rest, call| get(rest, call).boxed(),
+    },
+    Endpoint {
+        method: Method::PATCH,
+        name: "ydoc/v1",
+        scope: Scope::Room,
+        tail: "",
+        needs: Right::Write,
+        summary: "Write into a document",
+        about: "Adds what the document lacks of an update, and tells everybody who has it open. What it has keeps its authors; \
+                    so a request may be repeated. At least one of `update` and `awareness` must be there.",
+        query: &[],
+        body: Some(&[
+            param("update", Kind::Bytes, "A Yjs update, V1; best the difference to the document that was read."),
+            param("awareness", Kind::Bytes, "An awareness update: who is there. It is over after 30 s."),
+            param("customAttributions", Kind::Pairs, "What else is to be recorded with every character of the update."),
+        ]),
+        conditional: true,
+        returns: Returns {
+            about: "Written.",
+            fields: &[
+                param("success", Kind::Bool, "`true`."),
+                param("message", Kind::Text, "For people: whether there was anything to write."),
+            ],
+        },
+        run: |rest, call| patch(rest, call).boxed(),
+    },
+];
+
+async fn get(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
+    let failed = |error| HttpError::of_documents(&error);
+    let with_awareness = call.query.is("awareness");
+    let view = match call.query.text("view") {
+        Some(view) => Some(View::new(view, &call.query.pairs("roots"))?),
+        None if call.query.pairs("roots").is_empty() => None,
+        None => return Err(HttpError::InvalidQuery { what: "invalid query: [roots] is for a view; give [view], too".into() }),
+    };
+    // Presence has no clock.
+    if !with_awareness && (call.head_only || call.conditions.asks()) {
+        let changed = rest.documents.changed(call.room()).await.map_err(failed)?;
+        if call.conditions.has(changed) {
+            return Ok(Answer { status: StatusCode::NOT_MODIFIED, ..Answer::of(Body::Empty) }.as_of(changed));
+        }
+        if call.head_only {
+            return Ok(Answer::of(Body::Empty).as_of(changed));
+        }
+    }
+    let variant = if call.query.bool("gc") == Some(false) { Variant::Nongc } else { Variant::Gc };
+    let loaded = rest.documents.load(call.room(), variant).await.map_err(failed)?;
+    let answer = match view {
+        Some(view) => {
+            let base = loaded.base;
+            let size = base.len();
+            let shown = rest.documents.compute().run_sized(size, move || view::show(&base, &view));
+            Answer::of(shown.await.map_err(|error| HttpError::of_compute(&error))??)
+        }
+        None => {
+            let mut documents = vec![("doc", loaded.base)];
+            if with_awareness {
+                documents.extend(merged_awareness(&loaded.awareness).map(|update| ("awareness", update)));
+            }
+            Answer::of(Body::Documents(documents))
+        }
+    };
+    Ok(if with_awareness { answer } else { answer.as_of(loaded.changed) })
+}
+
+/// Who is there, if anybody is, as one update. What cannot be read of the stream is left out.
+fn merged_awareness(updates: &[(u64, Bytes)]) -> Option<Bytes> {
+    let readable = |update: &&Bytes| awareness::decode(update, AwarenessLimits::NONE).is_ok();
+    let updates = updates.iter().map(|(_, update)| update).filter(readable).map(|update| &update[..]);
+    let merged = awareness::merge(updates, AwarenessLimits::NONE).ok()?;
+    (merged != [0]).then(|| merged.into())
+}
+
+async fn patch(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
+    let failed = |error| HttpError::of_documents(&error);
+    let (update, awareness) = (call.body.bytes("update"), call.body.bytes("awareness"));
+    if update.is_none() && awareness.is_none() {
+        return Err(HttpError::InvalidBody { what: "invalid body: neither [update] nor [awareness] is there".into() });
+    }
+    for (name, bytes, max_bytes) in
+        [("update", update, rest.max_update_bytes), ("awareness", awareness, rest.max_awareness_bytes)]
+    {
+        if bytes.is_some_and(|bytes| bytes.len() > max_bytes) {
+            log::debug!("a {name} of a request is longer than {max_bytes} bytes");
+            return Err(HttpError::BodyTooLarge { max_bytes });
+        }
+    }
+    // Presence first: where it is refused nothing is written.
+    if let Some(awareness) = awareness {
+        let limits = AwarenessLimits { max_state_bytes: rest.max_awareness_bytes, ..AwarenessLimits::NONE };
+        awareness::decode(awareness, limits)
+            .map_err(|error| HttpError::InvalidBody { what: format!("invalid body: [awareness] {error}") })?;
+    }
+    let written = match update {
+        Some(update) => rest.documents.patch(call.room(), update.clone(), rest.writer(&call)).await.map_err(failed)?,
+        None => Written::Nothing(rest.documents.changed(call.room()).await.map_err(failed)?),
+    };
+    let answer = written_answer(written)?;
+    if let Some(awareness) = awareness {
+        rest.documents.announce(call.room(), awareness, AwarenessLimits::NONE).await.map_err(failed)?;
+    }
+    Ok(answer)
+}
+
+/// What is answered to a write.
+pub(super) fn written_answer(written: Written) -> Result<Answer, HttpError> {
+    let (message, changed) = match written {
+        Written::Done(clock) => ("written", clock),
+        Written::Nothing(changed) => ("there was nothing to write", changed),
+        Written::Changed => return Err(HttpError::Changed),
+    };
+    Ok(Answer::object(vec![("success", Any::Bool(true)), ("message", message.into())]).as_of(changed))
+}
+
+impl Rest {
+    /// Who writes, and on what condition.
+    pub(super) fn writer(&self, call: &Call) -> Writer {
+        Writer { author: call.author.clone(), at_ms: self.time.now_ms(), unless_changed_since: call.conditions.unchanged_since }
+    }
+}

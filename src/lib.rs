@@ -4,6 +4,7 @@ mod author;
 pub mod config;
 pub mod http;
 mod names;
+mod origin;
 mod stores;
 mod wiring;
 mod ws;
@@ -240,7 +241,7 @@ fn serve(
     let prefix = config.server.prefix.clone();
     let factory = move || {
         let (door, routes) = (door.clone(), http::routes(&prefix, readiness.clone()));
-        let api = http::api(&prefix, door.rest.clone());
+        let api = http::api(&prefix, door.gate.origins().clone(), door.rest.clone());
         HttpService::build()
             .upgrade(fn_service(move |(request, framed)| ws::direct_upgrade(request, framed, door.clone())))
             .finish(map_config(App::new().configure(routes).configure(api), |_| AppConfig::default()))

@@ -18,9 +18,12 @@ section! {
         /// Take org and docid as they stand in the path, without decoding `%20` and the like.
         /// Needed only to go on with the data of a y/hub, which stores them so.
         raw_room_names: bool = false;
-        /// The web origins whose pages may connect, besides the hub's own: exact origins such as
-        /// `https://editor.example`, or `*` for every page on the web. Clients that are no browsers are not concerned.
+        /// The web origins whose pages may connect and ask, besides the hub's own: exact origins such as
+        /// `https://editor.example`, all below a domain such as `https://*.example.com`, or `*` for every page on the web. A port
+        /// that is not the scheme's own is spelled out. Clients that are no browsers are not concerned.
         allowed_origins: Vec<String> = Vec::new();
+        /// May those pages send cookies and the like with what they ask over HTTP? Never together with `*`.
+        allow_credentials: bool = false;
         /// Connections that may be open at once. Further ones are refused with status 503.
         max_connections: usize = 50_000, 1..=1_000_000;
         /// Bytes of one message. A longer one closes the connection before it is read.
@@ -69,6 +72,13 @@ fn rules(server: &Server, problems: &mut Vec<Problem>) {
             problems.push(Problem::new("server.allowed_origins", format!("holds {origin:?}"), advice));
         }
     }
+    if server.allow_credentials && server.allowed_origins.iter().any(|origin| origin == "*") {
+        problems.push(Problem::new(
+            "server.allow_credentials",
+            "is true, while `server.allowed_origins` holds \"*\"".to_owned(),
+            "name the origins: any page on the web could otherwise act with the credentials of whoever looks at it",
+        ));
+    }
     if server.idle_timeout_ms <= server.keepalive_ms {
         problems.push(Problem::new(
             "server.idle_timeout_ms",
@@ -84,7 +94,7 @@ fn rules(server: &Server, problems: &mut Vec<Problem>) {
 /// What to do about a text that no browser would ever send as an origin, and which would therefore allow nobody.
 fn wrong_origin(origin: &str) -> Option<&'static str> {
     const FORM: &str = "write an origin as browsers send it, such as \"https://editor.example\" or \"http://localhost:3000\", \
-                        in lower case and with neither path nor `/` at the end, or \"*\" for every page on the web";
+                        or with a star for all names below a domain, in lower case and with neither path nor `/` at the end, or \"*\" for every page on the web";
     if origin == "*" {
         return None;
     }
@@ -94,7 +104,16 @@ fn wrong_origin(origin: &str) -> Option<&'static str> {
     let Some((scheme, host)) = origin.split_once("://") else { return Some(FORM) };
     let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_lowercase())
         && scheme.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
+    // A star stands for all names below a domain that is somebody's, not for those of everybody below `com`.
+    let host = match host.strip_prefix("*.") {
+        Some(domain) if !domain.split(':').next().is_some_and(|name| name.contains('.')) => {
+            return Some("name at least two labels behind the star, as in \"https://*.example.com\"");
+        }
+        Some(domain) => domain,
+        None => host,
+    };
     let host_fits = !host.is_empty()
+        && !host.starts_with('.')
         && host
             .chars()
             .all(|c| c.is_ascii_graphic() && !c.is_ascii_uppercase() && !matches!(c, '/' | '?' | '#' | '@' | '*' | ','));
@@ -115,6 +134,8 @@ mod tests {
         for good in [
             "*",
             "https://a.example",
+            "https://*.example.com",
+            "http://*.dev.test:3000",
             "http://localhost:3000",
             "http://[::1]:8080",
             "chrome-extension://abcdef",
@@ -131,6 +152,13 @@ mod tests {
             "https://A.example",
             "HTTPS://a.example",
             "https://*.example",
+            "https://*.com:8443",
+            "https://*",
+            "https://a.*.example.com",
+            "https://*.*.example.com",
+            "https://*..example.com",
+            "https://*a.example.com",
+            "https://*.example.com:443",
             "https://a.example:443",
             "http://a.example:80",
             "null",

@@ -2,6 +2,7 @@
 //!
 //! WebSocket upgrades do not pass here: they are in `ws`, which uses the same errors.
 
+mod cors;
 mod error;
 mod health;
 mod pages;
@@ -14,6 +15,7 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
+use crate::origin::Origins;
 pub use error::HttpError;
 pub use health::Readiness;
 pub(crate) use rest::Rest;
@@ -32,25 +34,31 @@ pub fn routes(prefix: &str, readiness: Readiness) -> impl FnOnce(&mut ServiceCon
 }
 
 /// The documents under `prefix`, to be configured after [`routes`].
-pub(crate) fn api(prefix: &str, rest: Arc<Rest>) -> impl FnOnce(&mut ServiceConfig) + use<> {
+pub(crate) fn api(prefix: &str, origins: Origins, rest: Arc<Rest>) -> impl FnOnce(&mut ServiceConfig) + use<> {
     let root = format!("/{prefix}/");
     move |app| {
-        app.service(web::resource(format!("{root}{{path}}*")).app_data(web::Data::new(Api { root, rest })).to(answer));
+        app.service(web::resource(format!("{root}{{path}}*")).app_data(web::Data::new(Api { root, origins, rest })).to(answer));
     }
 }
 
 /// What answers below the prefix.
 struct Api {
     root: String,
+    origins: Origins,
     rest: Arc<Rest>,
 }
 
 /// Paths are read as they arrive: what the server has decoded of them does not tell a `/` in a name from one between names.
 async fn answer(request: HttpRequest, payload: web::Payload, api: web::Data<Api>) -> HttpResponse {
-    match request.uri().path().strip_prefix(&api.root) {
-        Some(path) => api.rest.serve(&request, payload, path).await,
-        None => HttpError::NotFound.respond_to(&request),
-    }
+    let judged = api.origins.judge_request(request.headers());
+    let mut response = match (&judged, request.uri().path().strip_prefix(&api.root)) {
+        (Err(refused), _) => refused.clone().respond_to(&request),
+        (Ok(_), _) if cors::is_preflight(&request) => cors::preflight(),
+        (Ok(_), Some(path)) => api.rest.serve(&request, payload, path).await,
+        (Ok(_), None) => HttpError::NotFound.respond_to(&request),
+    };
+    cors::mark(&mut response, judged.as_ref().ok());
+    response
 }
 
 /// A resource that answers GET and HEAD and refuses everything else.

@@ -9,7 +9,7 @@ impl Welcome {
     pub(super) fn new(prefix: &str) -> Self {
         Self(format!(
             "yhub {}\n\nThis is a hub for Yjs documents. Clients connect to\n\n    ws://HOST/{prefix}/ws/v1/{{org}}/{{docid}}\n\n\
-             with the host and port of this page. Health: /healthz, /readyz.\n",
+             with the host and port of this page. Back ends: /{prefix}/docs. Health: /healthz, /readyz.\n",
             env!("CARGO_PKG_VERSION")
         ))
     }

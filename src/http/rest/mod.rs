@@ -8,6 +8,7 @@ mod conditions;
 mod endpoint;
 mod history;
 mod idempotency;
+mod openapi;
 mod values;
 mod view;
 mod ydoc;
@@ -47,9 +48,14 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// What stands around the bytes of an update in a body.
 const BODY_FRAME_BYTES: usize = 64 << 10;
 
+/// All endpoints.
+fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
+    ydoc::ENDPOINTS.iter().chain(history::ENDPOINTS)
+}
+
 /// What answers requests about documents.
 pub(crate) struct Rest {
-    endpoints: Vec<&'static Endpoint>,
+    files: openapi::Files,
     names: Names,
     may_write: bool,
     max_update_bytes: usize,
@@ -68,7 +74,7 @@ impl Rest {
         time: Arc<dyn TimeSource>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            endpoints: ydoc::ENDPOINTS.iter().chain(history::ENDPOINTS).collect(),
+            files: openapi::Files::new(&config.server.prefix, &endpoints().collect::<Vec<_>>()),
             names: Names::new(config),
             may_write: config.auth.may_write(),
             max_update_bytes: config.server.max_message_bytes,
@@ -82,6 +88,9 @@ impl Rest {
 
     /// Answers a request to `path`, below the prefix.
     pub(crate) async fn serve(self: &Arc<Self>, request: &HttpRequest, payload: web::Payload, path: &str) -> HttpResponse {
+        if let Some(file) = self.file(request, path) {
+            return file;
+        }
         match self.answer(request, payload, path).await {
             Ok(response) => response,
             Err(error) => error.respond_to(request),
@@ -124,7 +133,7 @@ impl Rest {
         // An answer without its body is asked for like one with it.
         let wanted = if method == Method::HEAD { &Method::GET } else { method };
         let mut allow: Vec<&str> = Vec::new();
-        for &endpoint in &self.endpoints {
+        for endpoint in endpoints() {
             let Some(segments) = endpoint.matched(path) else { continue };
             if endpoint.method == *wanted {
                 return Ok((endpoint, segments));

@@ -19,6 +19,8 @@ mod limits;
 mod load_failure;
 mod node;
 mod operate;
+mod rest;
+mod rest_history;
 mod shutdown;
 mod silence;
 mod sync;

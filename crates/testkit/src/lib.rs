@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod hostile;
+pub mod http;
 pub mod oracle;
 pub mod ports;
 pub mod process;
@@ -17,6 +18,7 @@ pub mod wait;
 
 pub use client::{Closed, Connect, Refused, TestClient};
 pub use hostile::Hostile;
+pub use http::{Answered, BackEnd};
 pub use oracle::Oracle;
 pub use process::{HubProcess, Launch};
 pub use random::Random;

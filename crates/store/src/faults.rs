@@ -3,6 +3,8 @@
 //! A fault before the call is a store that did not get the request, one after it a store whose answer was lost: both look
 //! alike to the caller, who must be right in either case. Without a plan the wrappers change nothing.
 
+mod assets;
+
 use std::{
     collections::HashMap,
     hash::Hash,
@@ -20,6 +22,8 @@ use crate::{
     StoreVersion, StoredRoom, StreamLog, StreamLogError, Tail, TailControl, TailEvent, Task, TaskEpoch, TaskId, Tombstone,
     WorkerId,
 };
+
+pub use assets::{AssetMethod, FaultyAssetStore};
 
 /// A method of [`StreamLog`], or what comes out of its tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

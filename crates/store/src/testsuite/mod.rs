@@ -3,12 +3,14 @@
 //! ```ignore
 //! yhub_store::stream_log_conformance!(async { my_stream_log_rig().await });
 //! yhub_store::doc_store_conformance!(async { my_doc_store_rig().await });
+//! yhub_store::asset_store_conformance!(async { my_asset_store_rig().await });
 //! yhub_store::response_cache_conformance!(async { my_response_cache_rig().await });
 //! ```
 //!
 //! Each macro makes one `#[tokio::test]` a case, with a rig of its own; so the crate that uses it needs tokio as `tokio`.
 //! A case states one sentence of the traits' documentation.
 
+pub mod assets;
 pub mod cache;
 pub mod docs_failures;
 pub mod docs_rows;
@@ -19,14 +21,17 @@ pub mod log_quarantine;
 pub mod log_read;
 pub mod log_tail;
 pub mod log_tasks;
+mod memory_assets;
 mod support;
 
 use std::{any::Any, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use yhub_core::{ManualTime, RoomId, StreamClock};
+use yhub_core::{AssetId, ManualTime, RoomId, StreamClock};
 
-use crate::{DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog};
+pub use memory_assets::MemoryAssets;
+
+use crate::{AssetStore, DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog};
 
 /// A case that takes longer than this hangs.
 const CASE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -128,6 +133,16 @@ pub struct ResponseCacheRig {
     pub keep: Box<dyn Any + Send>,
 }
 
+/// A store of assets of its own for one case.
+pub struct AssetStoreRig {
+    /// The engine, empty and initialised.
+    pub assets: Arc<dyn AssetStore>,
+    /// Does it take the asset of this id, or pass it on?
+    pub takes: Box<dyn Fn(&AssetId) -> bool + Send + Sync>,
+    /// What must live as long as the case.
+    pub keep: Box<dyn Any + Send>,
+}
+
 /// Runs one case to its end, or fails it when it hangs. For the macros.
 pub async fn run_case(case: impl Future<Output = ()>) {
     tokio::time::timeout(CASE_TIMEOUT, case).await.expect("the case hangs");
@@ -209,6 +224,21 @@ macro_rules! response_cache_conformance {
         $crate::conformance_cases!($rig;
             cache: bytes_come_back_exactly, other_questions_have_other_answers, the_next_takes_the_place, a_time_ends,
             what_cannot_be_kept_is_not_there, a_forgotten_room_takes_nobody_along, a_room_with_many_is_forgotten;
+        );
+    };
+}
+
+/// One test for each case of stored assets, on the rig that the expression makes: a future of an
+/// [`AssetStoreRig`](crate::testsuite::AssetStoreRig).
+#[macro_export]
+macro_rules! asset_store_conformance {
+    ($rig:expr) => {
+        $crate::conformance_cases!($rig;
+            assets: an_unknown_asset_is_none, assets_come_back_exactly, the_next_takes_the_place, what_is_deleted_is_gone,
+            big_assets_are_whole, odd_names_are_kept_apart, what_is_passed_on_is_not_there, a_room_is_listed_without_others,
+            listings_come_in_pages, a_listing_says_what_is_there, what_is_listed_can_be_deleted_meanwhile,
+            stores_at_once_leave_one_whole, a_cancelled_store_is_whole_or_absent, preparing_again_changes_nothing,
+            check_answers;
         );
     };
 }

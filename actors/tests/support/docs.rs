@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use yhub_core::RoomId;
 use yhub_store::{
     AssetSelection, BoxError, DocStore, DocStoreError, FailureReport, FailureStore, FailureTally, Page, QuarantineId,
-    QuarantineRecord, RoomFailure, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, Tombstone, VersionRow,
+    QuarantineRecord, RoomFailure, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, Tombstone, TombstoneOutcome, VersionRow,
 };
 
 use super::stores::lock;
@@ -162,8 +162,8 @@ impl DocStore for MemoryDocs {
         Ok(StoreOutcome::Stored)
     }
 
-    async fn put_tombstone(&self, _: &RoomId, _: Tombstone) -> Result<(), DocStoreError> {
-        Ok(())
+    async fn put_tombstone(&self, _: &RoomId, _: Tombstone) -> Result<TombstoneOutcome, DocStoreError> {
+        Ok(TombstoneOutcome::Recorded)
     }
 
     async fn check(&self) -> Result<(), DocStoreError> {

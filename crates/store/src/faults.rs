@@ -20,7 +20,7 @@ use yhub_core::{RoomId, StreamClock};
 use crate::{
     Append, AssetSelection, BoxError, Completed, DocStore, DocStoreError, QuarantineId, ReadLimit, ReadPage, StoreOutcome,
     StoreVersion, StoredRoom, StreamLog, StreamLogError, Tail, TailControl, TailEvent, Task, TaskEpoch, TaskId, Tombstone,
-    WorkerId,
+    TombstoneOutcome, WorkerId,
 };
 
 pub use assets::{AssetMethod, FaultyAssetStore};
@@ -359,7 +359,7 @@ impl DocStore for FaultyDocStore {
         self.plan.run(DocMethod::Store, self.docs.store(version), doc_failure).await
     }
 
-    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<(), DocStoreError> {
+    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError> {
         self.plan.run(DocMethod::PutTombstone, self.docs.put_tombstone(room, tombstone), doc_failure).await
     }
 

@@ -5,6 +5,7 @@
 mod asset_cache;
 mod asset_plugins;
 mod asset_store;
+mod deletion_store;
 mod discards;
 mod doc_store;
 mod error;
@@ -22,7 +23,12 @@ pub mod testsuite;
 pub use asset_cache::{AssetCacheOptions, CachedAssets};
 pub use asset_plugins::{AssetPlugins, Column};
 pub use asset_store::{AssetStore, Branches, Stored, StoredName, StoredObject};
-pub use doc_store::{Asset4, AssetKind, AssetSelection, DocStore, StoreOutcome, StoreVersion, StoredRoom, Tombstone, VersionRow};
+pub use deletion_store::{
+    DeletedRoom, DeletionStore, Erased, ErasedRow, Hold, PurgeReceipt, Restored, RoomOverview, TombstoneFilter, TombstoneState,
+};
+pub use doc_store::{
+    Asset4, AssetKind, AssetSelection, DocStore, StoreOutcome, StoreVersion, StoredRoom, Tombstone, TombstoneOutcome, VersionRow,
+};
 pub use error::{AssetStoreError, BoxError, DocStoreError, StreamLogError};
 pub use failure_store::{FailureReport, FailureStore, FailureTally, Page, QuarantineRecord, RoomFailure};
 pub use files::{FileAssets, FileAssetsOptions};

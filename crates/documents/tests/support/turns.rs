@@ -9,7 +9,7 @@ use yhub_core::{RoomId, StreamClock};
 use yhub_store::{
     Append, AssetSelection, Completed, DocStore, DocStoreError, FailureReport, FailureStore, FailureTally, Page, QuarantineId,
     QuarantineRecord, ReadLimit, ReadPage, RoomFailure, StoreOutcome, StoreVersion, StoredRoom, StreamLog, StreamLogError, Tail,
-    TailControl, Task, TaskEpoch, TaskId, Tombstone, WorkerId,
+    TailControl, Task, TaskEpoch, TaskId, Tombstone, TombstoneOutcome, WorkerId,
 };
 
 enum Ask {
@@ -188,7 +188,7 @@ impl DocStore for Gated<dyn DocStore> {
         self.inner.store(version).await
     }
 
-    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<(), DocStoreError> {
+    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError> {
         self.gate.turn().await;
         self.inner.put_tombstone(room, tombstone).await
     }

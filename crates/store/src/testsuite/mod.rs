@@ -12,6 +12,7 @@
 
 pub mod assets;
 pub mod cache;
+pub mod docs_deletions;
 pub mod docs_failures;
 pub mod docs_rows;
 pub mod docs_safety;
@@ -31,7 +32,7 @@ use yhub_core::{AssetId, ManualTime, RoomId, StreamClock};
 
 pub use memory_assets::MemoryAssets;
 
-use crate::{AssetStore, DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog};
+use crate::{AssetStore, DeletionStore, DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog};
 
 /// A case that takes longer than this hangs.
 const CASE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -119,6 +120,8 @@ pub struct DocStoreRig {
     pub docs: Arc<dyn DocStore>,
     /// The records of failures and quarantines beside its rows.
     pub failures: Arc<dyn FailureStore>,
+    /// What deletes, beside its rows.
+    pub deletions: Arc<dyn DeletionStore>,
     /// What must live as long as the case.
     pub keep: Box<dyn Any + Send>,
 }
@@ -178,6 +181,7 @@ macro_rules! stream_log_conformance {
             log_quarantine: leaves_a_filler_and_one_task, a_claimed_task_stays_the_only_one, what_is_set_aside_can_be_read,
             later_entries_stand_above, following_from_before_is_a_gap, a_follower_that_is_up_to_date_is_told_of_a_gap,
             releasing_restores_and_forgets, what_is_released_arrives, releasing_enqueues_once, releasing_the_unknown_is_none,
+            discarding_erases_one_and_forgets_it,
             a_room_without_entries_is_left_alone, a_second_time_under_one_name_does_nothing, streams_set_aside_do_not_mix,
             listings_show_what_is_set_aside, odd_room_names_are_kept_apart, nothing_is_lost_or_doubled_under_load,
             a_cancelled_one_is_whole_or_absent;
@@ -212,6 +216,12 @@ macro_rules! doc_store_conformance {
             a_quarantine_is_named_when_its_room_is_read, a_recorded_quarantine_stays_as_it_is, a_quarantine_ends_once,
             quarantines_come_oldest_first, quarantines_come_in_pages, odd_rooms_fail_apart,
             names_that_cannot_be_kept_are_refused_as_names;
+            docs_deletions: only_a_soft_deletion_is_taken_back, only_rows_of_rooms_deleted_for_good_are_erased,
+            what_is_erased_is_noted_until_the_receipt_is_there, erased_rows_say_where_their_assets_are, the_first_receipt_stays,
+            a_hold_forbids_erasing, the_first_hold_stays, of_a_hold_and_a_deletion_one_is_first,
+            whoever_erases_each_row_is_noted_once, tombstones_are_found_by_state, listings_in_pages_have_each_room_once,
+            the_rooms_of_an_organisation_are_listed, an_overview_counts_rows_and_bytes, a_duty_has_one_owner_at_a_time,
+            names_with_nul_are_kept_or_refused;
         );
     };
 }

@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use yhub_actors::{Node, NodeParts, Registry, WorkerSettings};
 use yhub_content as content;
 use yhub_core::{PoisonPolicy, RoomLimits, SessionLimits, SystemClock};
-use yhub_documents::{ComputePool, Documents};
+use yhub_documents::{ComputePool, Documents, DocumentsParts};
+use yhub_store::MemoryCache;
 use yhub_store_redis::{RedisLog, RedisLogOptions};
 use yhub_store_sql::{
     Durability, EmbeddedLog, EmbeddedLogOptions, OpenError, PostgresDocs, PostgresDocsOptions, SqliteDocs, SqliteDocsOptions,
@@ -29,6 +30,9 @@ const STOP_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Rooms that are folded at once unless it is said, also where there are few cores: most of the time they wait for databases.
 const LEAST_CONCURRENCY: usize = 8;
+
+/// An embedded hub keeps at most so many bytes of responses that may be asked for again.
+const CACHED_BYTES: usize = 256 << 20;
 
 /// What an upgrade needs to make a session. Cheap to clone.
 #[derive(Clone)]
@@ -62,7 +66,15 @@ pub(crate) async fn open_stores(config: &Config) -> anyhow::Result<Stores> {
     // The document store first: that its tables are out of date is what is most often wrong.
     let docs = Arc::new(PostgresDocs::connect(postgres).await?);
     let log = RedisLog::connect(redis).await?;
-    Ok(Stores { log: log.clone(), admin: log, docs: docs.clone(), failures: docs })
+    Ok(Stores {
+        log: log.clone(),
+        admin: log.clone(),
+        docs: docs.clone(),
+        failures: docs.clone(),
+        deletions: docs,
+        cache: log,
+        assets: Arc::default(),
+    })
 }
 
 /// [`open_stores`] for a command that looks into the storage of a hub.
@@ -98,7 +110,15 @@ fn open_embedded(config: &Config) -> anyhow::Result<Stores> {
     };
     let log = Arc::new(EmbeddedLog::open(options, Arc::new(SystemClock))?);
     let docs = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir))?);
-    Ok(Stores { log: log.clone(), admin: log, docs: docs.clone(), failures: docs })
+    Ok(Stores {
+        log: log.clone(),
+        admin: log,
+        docs: docs.clone(),
+        failures: docs.clone(),
+        deletions: docs,
+        cache: Arc::new(MemoryCache::new(CACHED_BYTES, Arc::new(SystemClock))),
+        assets: Arc::default(),
+    })
 }
 
 fn redis_options(config: &Config) -> anyhow::Result<RedisLogOptions> {
@@ -136,8 +156,9 @@ pub(crate) fn documents(config: &Config, stores: &Stores, threads: usize) -> any
     let compute = &config.compute;
     let pool = ComputePool::new(threads, compute.queue, compute.deadline_ms.duration());
     let pool = pool.context("cannot start the compute threads")?;
-    let Stores { log, docs, failures, .. } = stores.clone();
-    Ok(Documents::new(log, docs, failures, pool, guard_limits(config)))
+    let Stores { log, admin, docs, failures, deletions, cache, assets } = stores.clone();
+    let limits = guard_limits(config);
+    Ok(Documents::new(DocumentsParts { log, admin, store: docs, failures, deletions, cache, assets, compute: pool, limits }))
 }
 
 /// Starts the actors on stores that the caller has opened.

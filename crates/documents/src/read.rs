@@ -133,6 +133,8 @@ impl Documents {
                 return Ok((content, set_aside));
             }
             let rest = self.read_stream(room, content.clock(), usize::MAX).await?;
+            // Or it was discarded, because the room is deleted for good since: then there is no document, and no part of it.
+            content.tombstone = self.tombstone(room).await?.or(content.tombstone);
             let is_whole = rest.trimmed_upto <= content.clock();
             if is_whole {
                 content.entries.extend(rest.entries);

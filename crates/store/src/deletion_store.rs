@@ -21,6 +21,17 @@ pub enum Restored {
     Refused,
 }
 
+/// How [`DeletionStore::harden`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hardened {
+    /// The room is deleted for good from now on.
+    Done,
+    /// It is not, or no longer, one whose content is kept since before that time: nothing was changed.
+    NotDue,
+    /// A hold is on the room: nothing was changed.
+    Held,
+}
+
 /// How [`DeletionStore::erase_rows`] ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Erased {
@@ -117,6 +128,9 @@ pub struct Hold {
 pub trait DeletionStore: Send + Sync + 'static {
     /// Takes a deletion back of which the content was kept.
     async fn restore(&self, room: &RoomId) -> Result<Restored, DocStoreError>;
+
+    /// Deletes a room for good whose content is kept since before `before_ms`, in milliseconds since 1970, and that is not held.
+    async fn harden(&self, room: &RoomId, before_ms: i64) -> Result<Hardened, DocStoreError>;
 
     /// Erases up to `max` rows of a room that is deleted for good and not held, and notes what they were
     /// ([`DeletionStore::erased_rows`]), in one transaction.

@@ -24,7 +24,8 @@ pub use asset_cache::{AssetCacheOptions, CachedAssets};
 pub use asset_plugins::{AssetPlugins, Column};
 pub use asset_store::{AssetStore, Branches, Stored, StoredName, StoredObject};
 pub use deletion_store::{
-    DeletedRoom, DeletionStore, Erased, ErasedRow, Hold, PurgeReceipt, Restored, RoomOverview, TombstoneFilter, TombstoneState,
+    DeletedRoom, DeletionStore, Erased, ErasedRow, Hardened, Hold, PurgeReceipt, Restored, RoomOverview, TombstoneFilter,
+    TombstoneState,
 };
 pub use doc_store::{
     Asset4, AssetKind, AssetSelection, DocStore, StoreOutcome, StoreVersion, StoredRoom, Tombstone, TombstoneOutcome, VersionRow,

@@ -12,8 +12,8 @@ use super::{
     support::{odd_rooms, room},
 };
 use crate::{
-    AssetKind, DeletedRoom, DocStoreError, Erased, ErasedRow, Hold, Page, PurgeReceipt, Restored, RoomOverview, StoreOutcome,
-    StoreVersion, TaskEpoch, Tombstone, TombstoneFilter, TombstoneOutcome, TombstoneState,
+    AssetKind, DeletedRoom, DocStoreError, Erased, ErasedRow, Hardened, Hold, Page, PurgeReceipt, Restored, RoomOverview,
+    StoreOutcome, StoreVersion, TaskEpoch, Tombstone, TombstoneFilter, TombstoneOutcome, TombstoneState,
 };
 
 /// All there is, in one page.
@@ -100,6 +100,27 @@ pub async fn only_a_soft_deletion_is_taken_back(rig: DocStoreRig) {
     restore(&rig, &room(3)).await;
     rig.docs.put_tombstone(&room(3), deleted(200, false)).await.expect("put tombstone");
     assert_eq!(read(rig.docs.as_ref(), &room(3)).await.tombstone, Some(deleted(200, false)));
+}
+
+/// Only a room whose content is kept for long enough, and that is neither restored nor held, is deleted for good.
+pub async fn only_what_is_due_is_hardened(rig: DocStoreRig) {
+    let harden = async |before_ms| rig.deletions.harden(&room(1), before_ms).await.expect("harden");
+    store(rig.docs.as_ref(), version(&room(1), at(5, 0))).await;
+    assert_eq!(harden(i64::MAX).await, Hardened::NotDue, "it is not deleted");
+    delete(&rig, &room(1), false).await;
+    assert_eq!(harden(100).await, Hardened::NotDue);
+    hold(&rig, &room(1)).await;
+    assert_eq!(harden(101).await, Hardened::Held);
+    assert_eq!(read(rig.docs.as_ref(), &room(1)).await.tombstone, Some(deleted(100, false)));
+    release(&rig, &room(1)).await;
+    restore(&rig, &room(1)).await;
+    assert_eq!(harden(101).await, Hardened::NotDue, "it was restored");
+    assert_eq!(read(rig.docs.as_ref(), &room(1)).await.tombstone, None);
+    delete(&rig, &room(1), false).await;
+    assert_eq!(harden(101).await, Hardened::Done);
+    assert_eq!(read(rig.docs.as_ref(), &room(1)).await.tombstone, Some(deleted(100, true)));
+    assert_eq!(harden(101).await, Hardened::NotDue, "it is so already");
+    assert_eq!(store(rig.docs.as_ref(), version(&room(1), at(9, 0))).await, StoreOutcome::HardDeleted);
 }
 
 /// Rows of a room are erased only where it is deleted for good.

@@ -5,8 +5,8 @@ use std::{collections::HashMap, time::Duration};
 use async_trait::async_trait;
 use yhub_core::RoomId;
 use yhub_store::{
-    DeletedRoom, DeletionStore, DocStoreError, Erased, ErasedRow, Hold, Page, PurgeReceipt, Restored, RoomOverview, Tombstone,
-    TombstoneFilter,
+    DeletedRoom, DeletionStore, DocStoreError, Erased, ErasedRow, Hardened, Hold, Page, PurgeReceipt, Restored, RoomOverview,
+    Tombstone, TombstoneFilter,
 };
 
 use super::{Conn, Engine, deletions, together, versions};
@@ -54,6 +54,26 @@ impl DeletionStore for Engine {
                         Ok(Restored::Restored)
                     }
                 }
+            })
+        })
+        .await
+    }
+
+    async fn harden(&self, room: &RoomId, before_ms: i64) -> Result<Hardened, DocStoreError> {
+        let of = room.clone();
+        self.within(Some(room), Access::Write, move |tx| {
+            Box::pin(async move {
+                let is_due = |tombstone: Tombstone| {
+                    !tombstone.hard && tombstone.purged_at_ms.is_none() && tombstone.deleted_at_ms < before_ms
+                };
+                if !locked(tx, &of).await?.is_some_and(is_due) {
+                    return Err(Stop::Outcome(Hardened::NotDue));
+                }
+                if deletions::is_held(tx, &of).await? {
+                    return Err(Stop::Outcome(Hardened::Held));
+                }
+                deletions::harden(tx, &of).await?;
+                Ok(Hardened::Done)
             })
         })
         .await

@@ -27,6 +27,13 @@ pub(super) async fn forget_tombstone(conn: &mut Conn<'_>, room: &RoomId) -> Quer
     Ok(())
 }
 
+/// Makes the tombstone of `room` a hard one.
+pub(super) async fn harden(conn: &mut Conn<'_>, room: &RoomId) -> QueryResult<()> {
+    let tombstone = tombstones::table.filter(of_room!(tombstones, room));
+    diesel::update(tombstone).set(tombstones::hard.eq(true)).execute(conn).await?;
+    Ok(())
+}
+
 /// Has `room` any version row?
 pub(super) async fn has_rows(conn: &mut Conn<'_>, room: &RoomId) -> QueryResult<bool> {
     dsl::select(exists(versions::table.filter(of_room!(versions, room)))).get_result(conn).await

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
-use yhub_actors::{Node, NodeParts, Registry, WorkerSettings};
+use yhub_actors::{JanitorSettings, Node, NodeParts, Registry, WorkerSettings};
 use yhub_content as content;
 use yhub_core::{PoisonPolicy, RoomLimits, SessionLimits, SystemClock};
 use yhub_documents::{ComputePool, Documents, DocumentsParts};
@@ -173,6 +173,7 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
         load_timeout: config.room.load_timeout_ms.duration(),
         snapshot_budget_bytes: config.room.snapshot_budget_bytes,
         worker: worker_settings(config),
+        janitor: Some(janitor_settings(config)),
         max_connections: config.server.max_connections,
     });
     // Who has no rooms needs no threads for them, and follows no streams.
@@ -219,6 +220,15 @@ fn room_limits(config: &Config) -> RoomLimits {
         awareness_coalesce: config.room.awareness_coalesce_ms.duration(),
         pending_bytes: config.room.pending_bytes,
         awareness_clients_per_session: config.limits.max_awareness_clients,
+    }
+}
+
+fn janitor_settings(config: &Config) -> JanitorSettings {
+    let retention = config.deletion.retention_ms.duration();
+    JanitorSettings {
+        every: config.deletion.janitor_ms.duration(),
+        retention: (!retention.is_zero()).then_some(retention),
+        orphan_grace: config.deletion.orphan_grace_ms.duration(),
     }
 }
 

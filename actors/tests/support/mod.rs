@@ -111,6 +111,7 @@ impl Rig {
                 reconcile_every: Duration::from_secs(30),
                 poison: settings.poison,
             },
+            janitor: None,
             max_connections: 1_000,
         });
         let (alive, held) = mpsc::channel(1);

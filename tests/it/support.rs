@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use yhub::{Backend, Census, Config, Hub, Stores, config::Millis};
 use yhub_content as content;
 use yhub_core::{RoomId, StreamClock, StreamMessage};
+use yhub_documents::Documents;
 use yhub_store::{
     DocStore, LogEntry, ReadLimit, StreamLog,
     faults::{DocMethod, FaultPlan, FaultyDocStore, FaultyStreamLog, LogMethod},
@@ -57,8 +58,8 @@ pub(crate) struct TestHub {
     pub(crate) log_plan: Arc<FaultPlan<LogMethod>>,
     /// What goes wrong with the document store, for all nodes together; counts its calls.
     pub(crate) doc_plan: Arc<FaultPlan<DocMethod>>,
-    log: Arc<dyn StreamLog>,
-    store: Arc<dyn DocStore>,
+    stores: Stores,
+    config: Config,
     // Dropped after the nodes, in this order.
     _balancer: Option<Balancer>,
     _servers: Option<Servers>,
@@ -157,7 +158,7 @@ impl TestHub {
         let (mut nodes, mut first) = (Vec::new(), None);
         for _ in 0..stage.nodes() {
             let stores = Backend::open_stores(&config).await.unwrap();
-            first.get_or_insert_with(|| (stores.log.clone(), stores.docs.clone()));
+            first.get_or_insert_with(|| stores.clone());
             let faulty = Stores {
                 log: Arc::new(FaultyStreamLog::new(stores.log.clone(), log_plan.clone())),
                 docs: Arc::new(FaultyDocStore::new(stores.docs.clone(), doc_plan.clone())),
@@ -165,10 +166,10 @@ impl TestHub {
             };
             nodes.push(Running::start(stage, config.clone(), faulty).await);
         }
-        let (log, store) = first.expect("there is one node at least");
+        let stores = first.expect("there is one node at least");
         let balancer = (stage == Stage::Three).then(|| Balancer::start(nodes.iter().map(|node| node.addr), 7));
         let addr = balancer.as_ref().map_or(nodes[0].addr, Balancer::addr);
-        Self { addr, nodes, log_plan, doc_plan, log, store, _balancer: balancer, _servers: servers, _dir: dir }
+        Self { addr, nodes, log_plan, doc_plan, stores, config, _balancer: balancer, _servers: servers, _dir: dir }
     }
 
     /// Where clients connect.
@@ -200,12 +201,22 @@ impl TestHub {
 
     /// Its stream log, without faults.
     pub(crate) fn log(&self) -> &Arc<dyn StreamLog> {
-        &self.log
+        &self.stores.log
     }
 
     /// Its document store, without faults.
     pub(crate) fn store(&self) -> &Arc<dyn DocStore> {
-        &self.store
+        &self.stores.docs
+    }
+
+    /// All its stores, without faults.
+    pub(crate) fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    /// What one does with its rooms, beside its nodes.
+    pub(crate) fn documents(&self) -> Documents {
+        self.stores.documents(&self.config).unwrap()
     }
 
     /// A client of the room `docid`; a query may follow: `notes?gc=false`.
@@ -220,7 +231,7 @@ impl TestHub {
 
     /// The updates in the stream of the room `docid`.
     pub(crate) async fn stream_updates(&self, docid: &str) -> Vec<Vec<u8>> {
-        let entries = entries(self.log.as_ref(), &room(docid)).await;
+        let entries = entries(self.stores.log.as_ref(), &room(docid)).await;
         entries.iter().filter_map(|entry| update_in(entry).map(|(update, _)| update)).collect()
     }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use yhub_documents::Documents;
-use yhub_store::{DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog};
+use yhub_store::{AssetPlugins, DeletionStore, DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog};
 
 use crate::{Config, wiring};
 
-/// The storage of a hub, from five sides. Cheap to clone.
+/// The storage of a hub, from all its sides. Cheap to clone.
 #[derive(Clone)]
 pub struct Stores {
     /// The short-lived log of every room, with the queue of rooms to compact.
@@ -18,8 +18,12 @@ pub struct Stores {
     pub docs: Arc<dyn DocStore>,
     /// Which rooms fail, and which streams were set aside; where the version rows are.
     pub failures: Arc<dyn FailureStore>,
-    /// Answers that took long to compute, kept for a while.
+    /// Tombstones, holds, receipts and duties; where the version rows are.
+    pub deletions: Arc<dyn DeletionStore>,
+    /// Responses that may be asked for again.
     pub cache: Arc<dyn ResponseCache>,
+    /// The places for assets outside their rows.
+    pub assets: Arc<AssetPlugins>,
 }
 
 impl Stores {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use actix::prelude::*;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
-use yhub_actors::{Node, NodeParts, Registry, WorkerSettings};
+use yhub_actors::{JanitorSettings, Node, NodeParts, Registry, WorkerSettings};
 use yhub_content as content;
 use yhub_core::{PoisonPolicy, RoomLimits, SessionLimits, SystemClock};
-use yhub_documents::{ComputePool, Documents};
+use yhub_documents::{ComputePool, Documents, DocumentsParts};
 use yhub_store::MemoryCache;
 use yhub_store_redis::{RedisLog, RedisLogOptions};
 use yhub_store_sql::{
@@ -32,8 +32,8 @@ const STOP_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 /// Rooms that are folded at once unless it is said, also where there are few cores: most of the time they wait for databases.
 const LEAST_CONCURRENCY: usize = 8;
 
-/// A hub without Redis keeps answers in memory, at most so many bytes.
-const CACHE_BYTES: usize = 64 << 20;
+/// An embedded hub keeps at most so many bytes of responses that may be asked for again.
+const CACHED_BYTES: usize = 256 << 20;
 
 /// What requests need: upgrades to make a session, others to be answered. Cheap to clone.
 #[derive(Clone)]
@@ -68,7 +68,15 @@ pub(crate) async fn open_stores(config: &Config) -> anyhow::Result<Stores> {
     // The document store first: that its tables are out of date is what is most often wrong.
     let docs = Arc::new(PostgresDocs::connect(postgres).await?);
     let log = RedisLog::connect(redis).await?;
-    Ok(Stores { log: log.clone(), admin: log.clone(), cache: log, docs: docs.clone(), failures: docs })
+    Ok(Stores {
+        log: log.clone(),
+        admin: log.clone(),
+        docs: docs.clone(),
+        failures: docs.clone(),
+        deletions: docs,
+        cache: log,
+        assets: Arc::default(),
+    })
 }
 
 /// [`open_stores`] for a command that looks into the storage of a hub.
@@ -104,8 +112,15 @@ fn open_embedded(config: &Config) -> anyhow::Result<Stores> {
     };
     let log = Arc::new(EmbeddedLog::open(options, Arc::new(SystemClock))?);
     let docs = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir))?);
-    let cache = Arc::new(MemoryCache::new(CACHE_BYTES, Arc::new(SystemClock)));
-    Ok(Stores { log: log.clone(), admin: log, docs: docs.clone(), failures: docs, cache })
+    Ok(Stores {
+        log: log.clone(),
+        admin: log,
+        docs: docs.clone(),
+        failures: docs.clone(),
+        deletions: docs,
+        cache: Arc::new(MemoryCache::new(CACHED_BYTES, Arc::new(SystemClock))),
+        assets: Arc::default(),
+    })
 }
 
 fn redis_options(config: &Config) -> anyhow::Result<RedisLogOptions> {
@@ -143,8 +158,9 @@ pub(crate) fn documents(config: &Config, stores: &Stores, threads: usize) -> any
     let compute = &config.compute;
     let pool = ComputePool::new(threads, compute.queue, compute.deadline_ms.duration());
     let pool = pool.context("cannot start the compute threads")?;
-    let Stores { log, docs, failures, .. } = stores.clone();
-    Ok(Documents::new(log, docs, failures, pool, guard_limits(config)))
+    let Stores { log, admin, docs, failures, deletions, cache, assets } = stores.clone();
+    let limits = guard_limits(config);
+    Ok(Documents::new(DocumentsParts { log, admin, store: docs, failures, deletions, cache, assets, compute: pool, limits }))
 }
 
 /// Starts the actors on stores that the caller has opened.
@@ -159,6 +175,7 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
         load_timeout: config.room.load_timeout_ms.duration(),
         snapshot_budget_bytes: config.room.snapshot_budget_bytes,
         worker: worker_settings(config),
+        janitor: Some(janitor_settings(config)),
         max_connections: config.server.max_connections,
     });
     // Who has no rooms needs no threads for them, and follows no streams.
@@ -206,6 +223,15 @@ fn room_limits(config: &Config) -> RoomLimits {
         awareness_coalesce: config.room.awareness_coalesce_ms.duration(),
         pending_bytes: config.room.pending_bytes,
         awareness_clients_per_session: config.limits.max_awareness_clients,
+    }
+}
+
+fn janitor_settings(config: &Config) -> JanitorSettings {
+    let retention = config.deletion.retention_ms.duration();
+    JanitorSettings {
+        every: config.deletion.janitor_ms.duration(),
+        retention: (!retention.is_zero()).then_some(retention),
+        orphan_grace: config.deletion.orphan_grace_ms.duration(),
     }
 }
 

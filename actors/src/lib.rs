@@ -5,7 +5,7 @@
 //! | [`Registry`] | as long as the node | the process exits non-zero |
 //! | [`Room`] | first join until it was empty for a while | its sessions close with 1011; the next join starts a fresh one |
 //! | [`Session`] | one connection | that client reconnects |
-//! | [`StreamReader`], [`Compactor`], [`LeaseKeeper`], [`Reconciler`] | as long as the node | restarted with backoff |
+//! | [`StreamReader`], [`Compactor`], [`LeaseKeeper`], [`Reconciler`], [`Janitor`] | as long as the node | restarted with backoff |
 //!
 //! An actor never awaits an actor that may be awaiting it.
 
@@ -13,6 +13,7 @@ mod compactor;
 mod frames;
 mod health;
 mod inbound;
+mod janitor;
 mod lease_keeper;
 mod node;
 mod outbox;
@@ -27,6 +28,7 @@ mod work;
 
 pub use compactor::Compactor;
 pub use health::CompactionHealth;
+pub use janitor::{Janitor, JanitorSettings};
 pub use lease_keeper::LeaseKeeper;
 pub use node::{Node, NodeParts, Place, WorkerSettings};
 pub use reconciler::Reconciler;

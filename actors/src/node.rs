@@ -13,7 +13,7 @@ use yhub_core::{PoisonPolicy, RoomLimits, SessionId, SessionLimits, TimeSource};
 use yhub_documents::Documents;
 use yhub_store::StreamAdmin;
 
-use crate::health::CompactionHealth;
+use crate::{health::CompactionHealth, janitor::JanitorSettings};
 
 /// Settings of the compactor pool.
 #[derive(Clone, Debug)]
@@ -56,6 +56,8 @@ pub struct NodeParts {
     pub snapshot_budget_bytes: usize,
     /// The compactor pool's settings.
     pub worker: WorkerSettings,
+    /// What is cleared up on nodes that compact; `None`: nobody does.
+    pub janitor: Option<JanitorSettings>,
     /// How many sessions may be open at once.
     pub max_connections: usize,
 }

@@ -15,6 +15,7 @@ use yhub_core::{Budget, Close, RoomId};
 
 use crate::{
     compactor::{Compactor, KeeperIs, Stop},
+    janitor::Janitor,
     lease_keeper::LeaseKeeper,
     node::Node,
     reconciler::Reconciler,
@@ -109,6 +110,7 @@ pub struct Registry {
     lease_keeper: Option<Supervised<LeaseKeeper>>,
     compactor: Option<Supervised<Compactor>>,
     reconciler: Option<Supervised<Reconciler>>,
+    janitor: Option<Supervised<Janitor>>,
     shutting_down: bool,
     /// Dropped with the actor: whoever holds the other end then knows that it is gone.
     _alive: mpsc::Receiver<()>,
@@ -129,6 +131,7 @@ impl Registry {
             lease_keeper: None,
             compactor: None,
             reconciler: None,
+            janitor: None,
             shutting_down: false,
             _alive: alive,
         }
@@ -187,6 +190,9 @@ impl Registry {
         if let Some(reconciler) = &mut self.reconciler {
             given_up |= reconciler.check(now_ms) == Found::TooOften;
         }
+        if let Some(janitor) = &mut self.janitor {
+            given_up |= janitor.check(now_ms) == Found::TooOften;
+        }
         if given_up {
             ctx.stop();
         }
@@ -217,6 +223,10 @@ impl Actor for Registry {
             self.reconciler = self.node.admin.clone().map(|admin| {
                 let node = self.node.clone();
                 Supervised::start("reconciler", move || Reconciler::new(node.clone(), admin.clone()).start())
+            });
+            self.janitor = self.node.janitor.clone().map(|settings| {
+                let node = self.node.clone();
+                Supervised::start("janitor", move || Janitor::new(node.clone(), settings.clone()).start())
             });
         }
         ctx.run_interval(CHECK, Self::look_after);

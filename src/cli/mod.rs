@@ -5,13 +5,16 @@
 mod compaction;
 mod config;
 mod failures;
+mod hold;
 mod migrate;
 mod output;
+mod purge;
 mod quarantine;
 mod room_name;
 mod rooms;
 mod serve;
 mod stores;
+mod tombstones;
 
 use std::{
     io::{self, Write},
@@ -78,6 +81,15 @@ enum Command {
     /// Look at streams that were set aside, release them, set others aside
     #[command(subcommand, long_about = format!("{}\n\n{STORES}", quarantine::HELP))]
     Quarantine(quarantine::Command),
+    /// List the rooms that were deleted
+    #[command(long_about = format!("{}\n\n{STORES}", tombstones::HELP))]
+    Tombstones(tombstones::Arguments),
+    /// Keep rooms from being erased
+    #[command(subcommand, long_about = format!("{}\n\n{STORES}", hold::HELP))]
+    Hold(hold::Command),
+    /// Erase what is left of a room that was deleted for good
+    #[command(long_about = format!("{}\n\n{STORES}", purge::HELP), after_help = room_name::HELP)]
+    Purge(purge::Arguments),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -116,6 +128,13 @@ impl Cli {
             }
             Some(Command::Quarantine(command)) => {
                 with_stores(self.options, async |stores, config| quarantine::run(command, stores, config).await)
+            }
+            Some(Command::Tombstones(arguments)) => {
+                with_stores(self.options, async |stores, config| tombstones::run(arguments, stores, config).await)
+            }
+            Some(Command::Hold(command)) => with_stores(self.options, async |stores, _| hold::run(command, stores).await),
+            Some(Command::Purge(arguments)) => {
+                with_stores(self.options, async |stores, config| purge::run(arguments, stores, config).await)
             }
             Some(Command::Config(command)) => config::run(command, self.options),
         };

@@ -7,6 +7,7 @@
 mod auth;
 mod compute;
 mod default_file;
+mod deletion;
 mod embedded;
 mod error;
 mod limits;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 pub use auth::{Auth, AuthMode, Everyone};
 pub use compute::Compute;
 pub use default_file::default_file;
+pub use deletion::Deletion;
 pub use embedded::{Durability, Embedded};
 pub use error::{ConfigError, Problem};
 pub use limits::Limits;
@@ -68,6 +70,8 @@ pub struct Config {
     pub stream: Stream,
     /// Folding the streams into stored versions.
     pub worker: Worker,
+    /// What becomes of deleted documents.
+    pub deletion: Deletion,
     /// Merging and comparing documents.
     pub compute: Compute,
     /// The storage engines in the data directory.
@@ -89,6 +93,7 @@ impl Default for Config {
             room: Room::default(),
             stream: Stream::default(),
             worker: Worker::default(),
+            deletion: Deletion::default(),
             compute: Compute::default(),
             embedded: Embedded::default(),
             redis: Redis::default(),
@@ -121,6 +126,7 @@ impl Config {
         config.worker.concurrency = 1;
         config.worker.retry_ms = Millis::new(100);
         config.worker.reconcile_ms = Millis::new(1_000);
+        config.deletion.janitor_ms = Millis::new(1_000);
         config.compute.threads = 1;
         config.embedded.durability = Durability::ProcessCrash;
         config.redis.sweep_ms = Millis::new(50);
@@ -144,7 +150,8 @@ impl Config {
 
     fn problems(&self) -> Vec<Problem> {
         // Every section by name, so that a new one that is left out here does not compile.
-        let Self { role, data_dir, server, auth, limits, room, stream, worker, compute, embedded, redis, postgres } = self;
+        let Self { role, data_dir, server, auth, limits, room, stream, worker, deletion, compute, embedded, redis, postgres } =
+            self;
         let mut problems = Vec::new();
         if data_dir.as_os_str().is_empty() {
             problems.push(Problem::new("data_dir", "is empty", "name a directory, such as \"./data\""));
@@ -155,6 +162,7 @@ impl Config {
         problems.extend(problems_of(room));
         problems.extend(problems_of(stream));
         problems.extend(problems_of(worker));
+        problems.extend(problems_of(deletion));
         problems.extend(problems_of(compute));
         problems.extend(problems_of(embedded));
         problems.extend(problems_of(redis));
@@ -249,6 +257,7 @@ const SCHEMA: &[SectionInfo] = &[
     SectionInfo::of::<Room>(),
     SectionInfo::of::<Stream>(),
     SectionInfo::of::<Worker>(),
+    SectionInfo::of::<Deletion>(),
     SectionInfo::of::<Compute>(),
     SectionInfo::of::<Embedded>(),
     SectionInfo::of::<Redis>(),

@@ -10,6 +10,7 @@ mod chaos;
 mod cli;
 mod clients;
 mod crash;
+mod deletion;
 mod draining;
 mod ground;
 mod hostile;

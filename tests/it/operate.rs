@@ -15,11 +15,13 @@ const TEXT: &str = "a secret text";
 
 on_stage!(direct, Direct;
     rooms_are_listed_and_their_compaction_is_paused_resumed_and_hastened,
-    a_stream_is_set_aside_shown_without_its_content_and_released
+    a_stream_is_set_aside_shown_without_its_content_and_released,
+    deleted_rooms_are_listed_held_and_erased
 );
 on_stage!(full, Full;
     rooms_are_listed_and_their_compaction_is_paused_resumed_and_hastened,
     a_stream_is_set_aside_shown_without_its_content_and_released,
+    deleted_rooms_are_listed_held_and_erased,
     a_running_hub_does_what_commands_say,
     what_fails_is_listed_set_aside_and_shown
 );
@@ -222,4 +224,53 @@ fn every_command_explains_itself() {
             assert!(help.contains(words), "{arguments:?}: {help}\nexpected: {words}");
         }
     }
+}
+
+async fn deleted_rooms_are_listed_held_and_erased(stage: Stage) {
+    let ground = Ground::of(stage).await;
+    let dir = ground.dir();
+    ended_hub(&ground, "law", 3).await;
+    let name = "acme/law@main";
+    assert_eq!(done(dir, &["tombstones"]), "no such room is deleted\n");
+    assert_eq!(done(dir, &["hold", "list"]), "no room is held\n");
+    assert!(refused(dir, &["purge", "acme/law"], 1).contains("was not deleted for good"));
+    {
+        let stores = ground.stores().await;
+        let config = yhub::Config::for_testing(dir.join("data"));
+        let documents = stores.documents(&config).unwrap();
+        let room = yhub_core::RoomId::new("acme", "law", "main");
+        documents.delete(&room, yhub_documents::DeleteKind::Soft, Some("ann")).await.unwrap();
+    }
+    let listed = json(dir, &["tombstones"]);
+    let [one] = listed["deleted"].as_array().unwrap().as_slice() else { panic!("{listed}") };
+    assert_eq!((&one["room"]["name"], &one["by"], &one["hard"]), (&name.into(), &"ann".into(), &false.into()));
+    assert_eq!(done(dir, &["tombstones", "--org", "other"]), "no such room is deleted\n");
+    assert_eq!(done(dir, &["tombstones", "--pending"]), "no such room is deleted\n");
+    assert!(refused(dir, &["tombstones", "--due"], 1).contains("`deletion.retention_ms` is 0"));
+    let hold = ["hold", "add", "acme/law", "--by", "legal", "--reason", "case\n7"];
+    assert_eq!(done(dir, &hold), format!("a hold is on {name}\n"));
+    assert_eq!(done(dir, &hold), format!("a hold was already, and stays as it was, on {name}\n"));
+    let table = done(dir, &["tombstones"]);
+    assert!(table.contains(" kept ") && table.contains("legal: case\\n7"), "{table}");
+    assert_eq!(json(dir, &["hold", "list"])["holds"][0]["by"], "legal");
+    {
+        let stores = ground.stores().await;
+        let room = yhub_core::RoomId::new("acme", "law", "main");
+        let hard = yhub_store::Tombstone { deleted_at_ms: 1, hard: true, purged_at_ms: None, by: None };
+        let outcome = stores.docs.put_tombstone(&room, hard.clone()).await.unwrap();
+        assert_eq!(outcome, yhub_store::TombstoneOutcome::Held);
+        stores.deletions.release_hold(&room).await.unwrap();
+        stores.docs.put_tombstone(&room, hard).await.unwrap();
+    }
+    assert!(done(dir, &["hold", "add", "acme/law", "--by", "legal", "--reason", "x"]).contains("deleted for good before"));
+    assert!(refused(dir, &["purge", "acme/law"], 1).contains(&format!("a hold is on {name}")));
+    assert!(done(dir, &["tombstones", "--pending"]).contains(" to be erased "));
+    assert_eq!(done(dir, &["hold", "release", "acme/law"]), format!("the hold on {name} is released\n"));
+    assert!(refused(dir, &["hold", "release", "acme/law"], 1).contains("no hold is on"));
+    let receipt: Value = serde_json::from_str(&done(dir, &["purge", "acme/law"])).unwrap();
+    assert_eq!((&receipt["docid"], &receipt["purgedBy"]), (&"law".into(), &"operator".into()));
+    assert!(receipt["erased"]["streamEntries"].as_u64().unwrap() >= 3, "{receipt}");
+    let again: Value = serde_json::from_str(&done(dir, &["purge", "acme/law"])).unwrap();
+    assert_eq!(again, receipt);
+    assert!(done(dir, &["tombstones"]).contains(" erased "));
 }

@@ -209,6 +209,16 @@ impl TestHub {
         &self.stores.docs
     }
 
+    /// All its stores, without faults.
+    pub(crate) fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    /// What one does with its rooms, beside its nodes.
+    pub(crate) fn documents(&self) -> Documents {
+        self.stores.documents(&self.config).unwrap()
+    }
+
     /// A client of the room `docid`; a query may follow: `notes?gc=false`.
     pub(crate) async fn client(&self, docid: &str) -> TestClient {
         TestClient::connect(self.addr, &path(docid)).await
@@ -230,11 +240,6 @@ impl TestHub {
         let entries = entries(self.log().as_ref(), &room(docid)).await;
         let maps = entries.iter().filter_map(|entry| update_in(entry).map(|(_, map)| map));
         maps.map(|map| content::ContentMap::from_bytes(&map).expect("a content map")).collect()
-    }
-
-    /// The rooms in its stores, without faults, and apart from what its nodes keep in memory.
-    pub(crate) fn documents(&self) -> Documents {
-        self.stores.documents(&self.config).expect("a thread")
     }
 }
 

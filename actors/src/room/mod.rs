@@ -179,6 +179,8 @@ impl Room {
                 }
                 Effect::Cork(corked) => self.outboxes.values().for_each(|outbox| outbox.cork(corked)),
                 Effect::Close { session, close } => todo.extend(self.close(session, close)),
+                Effect::LookForDeletion => self.look_for_deletion(ctx),
+                Effect::End { close } => return self.end(close, ctx),
                 Effect::FlushAwareness { after } => {
                     ctx.run_later(after, |room, ctx| {
                         let effects = room.core.on_flush_awareness(room.node.time.now_ms());
@@ -329,6 +331,40 @@ impl Room {
     fn forget(&mut self, session: SessionId) -> Vec<Effect> {
         self.outboxes.remove(&session);
         self.core.on_leave(session, self.node.time.now_ms())
+    }
+
+    fn look_for_deletion(&self, ctx: &mut Context<Self>) {
+        let (node, id) = (self.node.clone(), self.id.clone());
+        let look = async move {
+            match tokio::time::timeout(node.load_timeout, node.documents.tombstone(&id)).await {
+                Ok(Ok(tombstone)) => Some(tombstone.is_some()),
+                Ok(Err(error)) => {
+                    let error = chain(&error);
+                    log::warn!(room:% = id; "whether room {id} was deleted is not known, its sessions come again: {error}");
+                    None
+                }
+                Err(_) => {
+                    log::warn!(room:% = id; "looking whether room {id} was deleted took longer than {:?}", node.load_timeout);
+                    None
+                }
+            }
+        };
+        ctx.spawn(look.into_actor(self).map(|is_deleted, room, ctx| {
+            let effects = room.core.on_deletion(is_deleted);
+            room.carry_out(effects, ctx);
+        }));
+    }
+
+    /// Closes everybody and stops, whatever is under way: appends that have not begun never do. Who comes next, or is about to,
+    /// gets a fresh room.
+    fn end(&mut self, close: Close, ctx: &mut Context<Self>) {
+        for (session, outbox) in std::mem::take(&mut self.outboxes) {
+            outbox.close(close.clone());
+            // Over, so it says nothing of that.
+            self.core.on_leave(session, self.node.time.now_ms());
+        }
+        self.retiring.get_or_insert(close);
+        ctx.stop();
     }
 
     /// Closes everybody, takes nobody in any more, and stops when nothing is under way.

@@ -3,13 +3,15 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use yhub_core::RoomId;
 use yhub_store::{
-    AssetSelection, BoxError, DocStore, DocStoreError, FailureReport, FailureStore, FailureTally, Page, QuarantineId,
-    QuarantineRecord, RoomFailure, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, Tombstone, VersionRow,
+    AssetSelection, BoxError, DeletedRoom, DeletionStore, DocStore, DocStoreError, Erased, ErasedRow, FailureReport,
+    FailureStore, FailureTally, Hardened, Hold, Page, PurgeReceipt, QuarantineId, QuarantineRecord, Restored, RoomFailure,
+    RoomOverview, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, Tombstone, TombstoneFilter, TombstoneOutcome, VersionRow,
 };
 
 use super::stores::lock;
@@ -23,6 +25,7 @@ pub(crate) struct MemoryDocs {
     fail_reads: Mutex<bool>,
     fail_records: Mutex<bool>,
     records: Mutex<Records>,
+    tombstones: Mutex<HashMap<RoomId, Tombstone>>,
 }
 
 #[derive(Default)]
@@ -31,6 +34,7 @@ struct Records {
     quarantines: Vec<QuarantineRecord>,
     epochs: HashMap<RoomId, TaskEpoch>,
     calls: HashMap<&'static str, usize>,
+    duty: Option<String>,
 }
 
 struct CutOff<'a>(&'a MemoryDocs);
@@ -137,10 +141,11 @@ impl DocStore for MemoryDocs {
         if *lock(&self.fail_reads) {
             return Err(gone());
         }
+        let tombstone = lock(&self.tombstones).get(room).cloned();
         let records = lock(&self.records);
         let named = records.quarantines.iter().filter(|record| record.room == *room).map(|record| record.id.clone());
         let quarantined = named.collect();
-        Ok(StoredRoom { rows: lock(&self.rows).get(room).cloned().unwrap_or_default(), tombstone: None, quarantined })
+        Ok(StoredRoom { rows: lock(&self.rows).get(room).cloned().unwrap_or_default(), tombstone, quarantined })
     }
 
     async fn store(&self, version: StoreVersion) -> Result<StoreOutcome, DocStoreError> {
@@ -162,11 +167,69 @@ impl DocStore for MemoryDocs {
         Ok(StoreOutcome::Stored)
     }
 
-    async fn put_tombstone(&self, _: &RoomId, _: Tombstone) -> Result<(), DocStoreError> {
-        Ok(())
+    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError> {
+        lock(&self.tombstones).insert(room.clone(), tombstone);
+        Ok(TombstoneOutcome::Recorded)
     }
 
     async fn check(&self) -> Result<(), DocStoreError> {
         Ok(())
+    }
+}
+
+/// Only what takes a deletion back; erasing is not played here.
+#[async_trait]
+impl DeletionStore for MemoryDocs {
+    async fn restore(&self, room: &RoomId) -> Result<Restored, DocStoreError> {
+        Ok(lock(&self.tombstones).remove(room).map_or(Restored::NotDeleted, |_| Restored::Restored))
+    }
+
+    async fn harden(&self, _: &RoomId, _: i64) -> Result<Hardened, DocStoreError> {
+        Err(gone())
+    }
+
+    async fn erase_rows(&self, _: &RoomId, _: usize) -> Result<Erased, DocStoreError> {
+        Err(gone())
+    }
+
+    async fn erased_rows(&self, _: &RoomId, _: Option<&str>, _: usize) -> Result<Vec<ErasedRow>, DocStoreError> {
+        Err(gone())
+    }
+
+    async fn finish_purge(&self, _: &RoomId, _: &PurgeReceipt) -> Result<bool, DocStoreError> {
+        Err(gone())
+    }
+
+    async fn receipt(&self, _: &RoomId) -> Result<Option<PurgeReceipt>, DocStoreError> {
+        Err(gone())
+    }
+
+    async fn tombstones(&self, _: TombstoneFilter<'_>, _: Page<'_>) -> Result<Vec<DeletedRoom>, DocStoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn rooms_of(&self, _: &str, _: Option<(&str, &str)>, _: usize) -> Result<Vec<RoomOverview>, DocStoreError> {
+        Err(gone())
+    }
+
+    async fn hold(&self, _: &Hold) -> Result<bool, DocStoreError> {
+        Err(gone())
+    }
+
+    async fn release_hold(&self, _: &RoomId) -> Result<bool, DocStoreError> {
+        Err(gone())
+    }
+
+    async fn hold_of(&self, _: &RoomId) -> Result<Option<Hold>, DocStoreError> {
+        Ok(None)
+    }
+
+    async fn holds(&self, _: Page<'_>) -> Result<Vec<Hold>, DocStoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn take_duty(&self, _: &str, owner: &str, _: u64, _: Duration) -> Result<bool, DocStoreError> {
+        let mut records = self.record("take duty")?;
+        Ok(records.duty.get_or_insert_with(|| owner.to_owned()) == owner)
     }
 }

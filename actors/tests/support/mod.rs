@@ -25,8 +25,9 @@ use tokio::{
 use yhub_actors::{Census, Count, Node, NodeParts, Registry, Session, SessionParams, Transport, WorkerSettings};
 use yhub_content::Limits;
 use yhub_core::{Author, PoisonPolicy, RoomId, RoomLimits, SessionLimits, SystemClock, Variant};
-use yhub_documents::{ComputePool, Documents};
+use yhub_documents::{ComputePool, Documents, DocumentsParts};
 use yhub_encoding::sync::{self, Message};
+use yhub_store::MemoryCache;
 
 pub(crate) fn room(docid: &str) -> RoomId {
     RoomId::new("org", docid, RoomId::MAIN)
@@ -82,7 +83,17 @@ impl Rig {
     fn over(log: Arc<MemoryLog>, docs: Arc<MemoryDocs>, settings: Settings) -> Self {
         let compute = ComputePool::new(1, 64, Duration::from_secs(600)).expect("a thread");
         let node = Node::new(NodeParts {
-            documents: Documents::new(log.clone(), docs.clone(), docs.clone(), compute, Limits::default()),
+            documents: Documents::new(DocumentsParts {
+                log: log.clone(),
+                admin: log.clone(),
+                store: docs.clone(),
+                failures: docs.clone(),
+                deletions: docs.clone(),
+                cache: Arc::new(MemoryCache::new(1 << 20, Arc::new(SystemClock))),
+                assets: Arc::default(),
+                compute,
+                limits: Limits::default(),
+            }),
             admin: Some(log.clone()),
             serves: settings.serves,
             time: Arc::new(SystemClock),
@@ -100,6 +111,7 @@ impl Rig {
                 reconcile_every: Duration::from_secs(30),
                 poison: settings.poison,
             },
+            janitor: None,
             max_connections: 1_000,
         });
         let (alive, held) = mpsc::channel(1);

@@ -456,6 +456,10 @@ impl StreamAdmin for MemoryLog {
         Err(unavailable())
     }
 
+    async fn discard(&self, _: &RoomId, _: &QuarantineId) -> Result<Option<u64>, StreamLogError> {
+        Err(unavailable())
+    }
+
     /// One room at a time, by the order of their names.
     async fn reconcile(&self, cursor: Option<&str>, _: usize) -> Result<Reconciled, StreamLogError> {
         let now_ms = self.now();

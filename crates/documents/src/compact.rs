@@ -13,6 +13,7 @@ use yhub_store::{AssetKind, AssetSelection, Completed, LogEntry, StoreOutcome, S
 
 use crate::{
     CompactionFailed, Documents, DocumentsError,
+    delete::{is_content, is_tombstone},
     load::{merge_shared, without},
     read::{RoomContent, Row, column, open_entry, payload, row_error},
 };
@@ -86,6 +87,7 @@ impl Documents {
             Ok(None) | Err(_) => self.read_rows(room, stretch, AssetSelection::NONE, 0).await?,
         };
         fail_point!("compact::read", task);
+        self.announce_again(room, &content).await?;
         let hard_deleted = content.tombstone.as_ref().is_some_and(|tombstone| tombstone.hard);
         let state = RoomState {
             stored: content.stored(),
@@ -118,20 +120,35 @@ impl Documents {
         let assets = self.compute.run_sized(size, move || new_assets(&whole_room, &content, &limits)).await;
         let assets = assets.map_err(|source| DocumentsError::Compute { room: room.clone(), source })??;
         fail_point!("compact::merged", task);
-        let version =
-            StoreVersion { room: room.clone(), clock: upto, assets, is_reference: [false; 4], replaces, epoch: task.epoch };
+        let is_reference = [false; 4];
+        let columns = assets.clone();
+        let version = StoreVersion { room: room.clone(), clock: upto, assets, is_reference, replaces, epoch: task.epoch };
         let outcome = self.store.store(version).await;
         let outcome = outcome.map_err(|source| DocumentsError::Store { room: room.clone(), source })?;
         fail_point!("compact::stored", task);
         match outcome {
             StoreOutcome::Superseded { by } => self.superseded(worker, task, by).await,
             StoreOutcome::HardDeleted => {
+                // A purge may have looked for objects before ours came. Where a later claim has stored instead, ours stay: they
+                // may be called what its own are called, and the janitor tells them apart.
+                self.take_back_objects(room, upto, &columns, is_reference).await;
+                fail_point!("compact::refused", task);
                 self.complete(worker, task, upto, Duration::ZERO, |trimmed| Compacted::Trimmed { trimmed }).await
             }
             StoreOutcome::Stored | StoreOutcome::AlreadyThere => {
                 self.complete(worker, task, upto, min_lifetime, |trimmed| Compacted::Stored { upto, trimmed }).await
             }
         }
+    }
+
+    /// Whoever deleted the room may have died before they told anybody, and whoever writes here may not have heard it: they are
+    /// told again. What they wrote is not in the stream for ever, so this ends.
+    async fn announce_again(&self, room: &RoomId, content: &RoomContent) -> Result<(), DocumentsError> {
+        let is_told = |entry: &LogEntry| entry.message.as_ref().is_some_and(is_tombstone);
+        if content.tombstone.is_some() && content.entries.iter().any(is_content) && !content.entries.iter().any(is_told) {
+            self.announce(room).await?;
+        }
+        Ok(())
     }
 
     /// The store has seen a later claim. Either another worker has the task, or the log gave us an epoch of long ago: one that

@@ -2,7 +2,7 @@
 
 use yhub_content::UpdateError;
 use yhub_core::{RoomId, StreamClock};
-use yhub_store::{DocStoreError, StreamLogError};
+use yhub_store::{AssetStoreError, DocStoreError, StreamLogError};
 
 use crate::ComputeError;
 
@@ -27,6 +27,15 @@ pub enum DocumentsError {
         /// What the store said.
         #[source]
         source: DocStoreError,
+    },
+    /// A place for assets failed.
+    #[error("cannot read or write the assets of {room}")]
+    Assets {
+        /// The room.
+        room: RoomId,
+        /// What the place said.
+        #[source]
+        source: AssetStoreError,
     },
     /// The computation failed.
     #[error("cannot compute the document of {room}")]
@@ -94,6 +103,14 @@ pub enum DocumentsError {
         /// What the panic said.
         what: String,
     },
+    /// A room that was deleted for good could not be erased wholly.
+    #[error("room {room} is deleted but not erased wholly yet: {what}; it is tried again")]
+    NotErased {
+        /// The room.
+        room: RoomId,
+        /// What is left, or in the way.
+        what: String,
+    },
     /// The room was deleted.
     #[error("room {room} was deleted")]
     Deleted {
@@ -108,6 +125,8 @@ impl DocumentsError {
         match self {
             Self::Stream { source, .. } => source.is_transient(),
             Self::Store { source, .. } => source.is_transient(),
+            Self::Assets { source, .. } => source.is_transient(),
+            Self::NotErased { .. } => true,
             Self::Compute { source, .. } => !matches!(source, ComputeError::Panicked),
             _ => false,
         }
@@ -117,13 +136,13 @@ impl DocumentsError {
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Stream { .. } => FailureClass::Stream,
-            Self::Store { .. } => FailureClass::Store,
+            Self::Store { .. } | Self::Assets { .. } => FailureClass::Store,
             Self::Compute { .. } => FailureClass::Compute,
             Self::Row { .. } => FailureClass::Row,
             Self::Entry { .. } => FailureClass::Entry,
             Self::Merge { .. } | Self::History { .. } | Self::Refused { .. } => FailureClass::Merge,
             Self::Panicked { .. } => FailureClass::Panic,
-            Self::Deleted { .. } => FailureClass::Deleted,
+            Self::Deleted { .. } | Self::NotErased { .. } => FailureClass::Deleted,
         }
     }
 
@@ -136,9 +155,10 @@ impl DocumentsError {
             Self::Stream { source, .. } => source.to_string(),
             Self::Store { source, .. } => source.to_string(),
             Self::Compute { source, .. } => source.to_string(),
+            Self::Assets { source, .. } => source.to_string(),
             Self::Row { column, what, .. } => format!("{column}: {what}"),
             Self::Entry { what, .. } | Self::Merge { what, .. } => what.clone(),
-            Self::Panicked { what, .. } | Self::Refused { what, .. } => what.clone(),
+            Self::Panicked { what, .. } | Self::Refused { what, .. } | Self::NotErased { what, .. } => what.clone(),
             Self::History { source, .. } => source.to_string(),
             Self::Deleted { .. } => "the room was deleted".into(),
         }

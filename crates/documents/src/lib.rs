@@ -1,10 +1,11 @@
-//! What one does with a room: load it, fold it, compact it, set its stream aside. Async over the storage traits.
+//! What one does with a room: load it, fold it, compact it, set its stream aside, delete it. Async over the storage traits.
 //!
 //! Knows no actor and no engine. What takes long runs on the [`ComputePool`].
 
 mod compact;
 mod compare;
 mod compute;
+mod delete;
 mod error;
 mod fold;
 mod history;
@@ -18,22 +19,49 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use yhub_content as content;
-use yhub_store::{DocStore, FailureStore, StreamLog};
+use yhub_store::{AssetPlugins, DeletionStore, DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog};
 
 pub use compact::Compacted;
 pub use compute::{ComputeError, ComputePool};
+pub use delete::{DeleteKind, Deleted, DueRoom, OrphanCursor, OrphanError, Orphans, Purged, Swept};
 pub use error::{CompactionFailed, DocumentsError, FailureClass};
 pub use fold::fold;
 pub use history::AsOf;
 pub use quarantine::{QuarantineReason, SetAside, quarantine_id};
 pub use write::{Writer, Written};
 
+/// What the rooms of a deployment are stored in, and what works on them.
+pub struct DocumentsParts {
+    /// The stream log.
+    pub log: Arc<dyn StreamLog>,
+    /// The same log, as deletion needs it.
+    pub admin: Arc<dyn StreamAdmin>,
+    /// The version rows.
+    pub store: Arc<dyn DocStore>,
+    /// The records of failures and quarantines.
+    pub failures: Arc<dyn FailureStore>,
+    /// What deletes, beside the rows.
+    pub deletions: Arc<dyn DeletionStore>,
+    /// Responses that are kept for a while.
+    pub cache: Arc<dyn ResponseCache>,
+    /// The places for assets outside their rows.
+    pub assets: Arc<AssetPlugins>,
+    /// The pool for what takes long.
+    pub compute: ComputePool,
+    /// What updates from outside are held to.
+    pub limits: content::Limits,
+}
+
 /// The rooms of a deployment, through its storage.
 #[derive(Clone)]
 pub struct Documents {
     log: Arc<dyn StreamLog>,
+    admin: Arc<dyn StreamAdmin>,
     store: Arc<dyn DocStore>,
     failures: Arc<dyn FailureStore>,
+    deletions: Arc<dyn DeletionStore>,
+    cache: Arc<dyn ResponseCache>,
+    assets: Arc<AssetPlugins>,
     compute: ComputePool,
     limits: content::Limits,
     loads: Arc<Semaphore>,
@@ -45,14 +73,10 @@ const LOADS_AT_ONCE: usize = 64;
 
 impl Documents {
     /// Over these stores.
-    pub fn new(
-        log: Arc<dyn StreamLog>,
-        store: Arc<dyn DocStore>,
-        failures: Arc<dyn FailureStore>,
-        compute: ComputePool,
-        limits: content::Limits,
-    ) -> Self {
-        Self { log, store, failures, compute, limits, loads: Arc::new(Semaphore::new(LOADS_AT_ONCE)) }
+    pub fn new(parts: DocumentsParts) -> Self {
+        let DocumentsParts { log, admin, store, failures, deletions, cache, assets, compute, limits } = parts;
+        let loads = Arc::new(Semaphore::new(LOADS_AT_ONCE));
+        Self { log, admin, store, failures, deletions, cache, assets, compute, limits, loads }
     }
 
     /// The stream log.
@@ -68,6 +92,11 @@ impl Documents {
     /// The records of failures and quarantines.
     pub fn failures(&self) -> &Arc<dyn FailureStore> {
         &self.failures
+    }
+
+    /// Tombstones, holds and receipts.
+    pub fn deletions(&self) -> &Arc<dyn DeletionStore> {
+        &self.deletions
     }
 
     /// The pool for what takes long.

@@ -59,7 +59,12 @@ impl Documents {
             return Ok(SetAside::Nothing);
         }
         let id = quarantine_id(room, first);
-        let named = self.store.read(room, AssetSelection::NONE).await.map_err(in_store)?.quarantined;
+        let stored = self.store.read(room, AssetSelection::NONE).await.map_err(in_store)?;
+        if stored.tombstone.is_some_and(|tombstone| tombstone.hard) {
+            // It is about to be erased, and whoever does that may have looked already.
+            return Ok(SetAside::Nothing);
+        }
+        let named = stored.quarantined;
         if named.len() >= MAX_SET_ASIDE && !named.contains(&id) {
             return Ok(SetAside::TooMany { count: named.len() });
         }
@@ -83,9 +88,12 @@ impl Documents {
     }
 
     /// Appends what was set aside as `id` to the stream of its room again. Returns how many entries it held; `None` if there was
-    /// none of this name. May be repeated.
+    /// none of this name. May be repeated. Of a room that was deleted for good nothing comes back.
     pub async fn release(&self, room: &RoomId, id: &QuarantineId) -> Result<Option<u64>, DocumentsError> {
         let in_log = |source| DocumentsError::Stream { room: room.clone(), source };
+        if self.tombstone(room).await?.is_some_and(|tombstone| tombstone.hard) {
+            return Err(DocumentsError::Deleted { room: room.clone() });
+        }
         // The log first: as long as it is on record, readers look for it, and where it is gone they read on in the stream.
         let mut released = self.log.release(room, id).await.map_err(in_log)?;
         if released.is_none() {

@@ -106,7 +106,13 @@ impl Documents {
         let Stretch { entries, trimmed_upto } = stretch;
         let stored = self.store.read_upto(room, assets, upto_ms).await;
         let stored = stored.map_err(|source| DocumentsError::Store { room: room.clone(), source })?;
-        let rows = stored.rows.into_iter().map(|row| open_row(room, row)).collect::<Result<Vec<_>, _>>()?;
+        let rows = if stored.tombstone.as_ref().is_some_and(|tombstone| tombstone.hard) {
+            // Nobody looks into them any more, and what cannot be read must not stand in the way of their end.
+            let clocks = stored.rows.into_iter().filter_map(|row| Some((row.t.parse().ok()?, row.t)));
+            clocks.map(|(clock, t)| Row { t, clock, assets: Default::default() }).collect()
+        } else {
+            stored.rows.into_iter().map(|row| open_row(room, row)).collect::<Result<Vec<_>, _>>()?
+        };
         Ok(RoomContent { entries, trimmed_upto, rows, tombstone: stored.tombstone, quarantined: stored.quarantined })
     }
 
@@ -124,7 +130,13 @@ impl Documents {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let mut content = self.read_content(room, assets, usize::MAX).await?;
+            let mut content = match self.read_content(room, assets, usize::MAX).await {
+                // What cannot be read of a deleted room nobody misses; and what its rows refer to may be gone already.
+                Err(DocumentsError::Row { .. } | DocumentsError::Assets { .. }) if self.tombstone(room).await?.is_some() => {
+                    return Err(DocumentsError::Deleted { room: room.clone() });
+                }
+                content => content?,
+            };
             if content.quarantined.is_empty() {
                 return Ok((content, SetAsideContent::default()));
             }
@@ -133,6 +145,8 @@ impl Documents {
                 return Ok((content, set_aside));
             }
             let rest = self.read_stream(room, content.clock(), usize::MAX).await?;
+            // Or it was discarded, because the room is deleted for good since: then there is no document, and no part of it.
+            content.tombstone = self.tombstone(room).await?.or(content.tombstone);
             let is_whole = rest.trimmed_upto <= content.clock();
             if is_whole {
                 content.entries.extend(rest.entries);

@@ -81,7 +81,7 @@ impl Documents {
     ///
     /// # Errors
     /// [`DocumentsError::Refused`] if it is no awareness update, or beyond `limits`.
-    pub async fn announce(&self, room: &RoomId, update: &[u8], limits: AwarenessLimits) -> Result<(), DocumentsError> {
+    pub async fn write_awareness(&self, room: &RoomId, update: &[u8], limits: AwarenessLimits) -> Result<(), DocumentsError> {
         let refused = |error| DocumentsError::Refused { room: room.clone(), what: format!("{error}") };
         awareness::decode(update, limits).map_err(refused)?;
         // A room that was deleted stays so: presence would bring its stream back to life.

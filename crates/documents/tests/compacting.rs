@@ -228,7 +228,7 @@ async fn a_room_deleted_for_good_is_never_stored() {
         rig.docs.put_tombstone(&rig.room, tombstone(hard)).await.unwrap();
         let done = rig.compact().await.unwrap();
         assert_eq!(matches!(done, Compacted::Trimmed { trimmed: 1 }), hard, "{done:?}");
-        assert_eq!((rig.entries().await.len(), rig.rows().await.len()), (0, usize::from(!hard)));
+        assert_eq!((rig.content().await.len(), rig.rows().await.len()), (0, usize::from(!hard)));
     }
 }
 
@@ -240,7 +240,7 @@ async fn a_room_deleted_for_good_is_trimmed_whatever_it_holds() {
     rig.write(&write(7, 0, "hello"), "ann").await;
     rig.docs.put_tombstone(&rig.room, tombstone(true)).await.unwrap();
     assert!(matches!(rig.compact().await.unwrap(), Compacted::Trimmed { trimmed: 2 }));
-    assert_eq!((rig.entries().await.len(), rig.rows().await.len()), (0, 0));
+    assert_eq!((rig.content().await.len(), rig.rows().await.len()), (0, 0));
 }
 
 /// The deletion comes when everything is read and nothing stored: the store's barrier holds.

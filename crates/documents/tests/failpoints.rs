@@ -9,9 +9,9 @@ use std::{sync::Arc, time::Duration};
 
 use fail::FailScenario;
 use support::{Rig, collected, whole, write, writers};
-use yhub_core::Variant;
-use yhub_documents::{QuarantineReason, SetAside, quarantine_id};
-use yhub_store::{AssetSelection, WorkerId};
+use yhub_core::{Asset, AssetId, AssetIdKind, StreamClock, Variant};
+use yhub_documents::{DeleteKind, Deleted, DocumentsError, Purged, QuarantineReason, SetAside, quarantine_id};
+use yhub_store::{AssetPlugins, AssetSelection, Branches, StoreVersion, TaskEpoch, Tombstone, WorkerId, testsuite::MemoryAssets};
 
 const STEPS: [&str; 5] = ["compact::claimed", "compact::read", "compact::merged", "compact::stored", "compact::completed"];
 
@@ -125,6 +125,124 @@ async fn whatever_step_of_a_quarantine_is_the_last_it_is_done_again() {
         assert!(rig.docs.read(&rig.room, AssetSelection::NONE).await.unwrap().quarantined.is_empty(), "{step}");
         rig.compact().await.unwrap();
         assert_eq!(whole(&[rig.row().await.nongc]), whole(&updates()), "{step}");
+    }
+    scenario.teardown();
+}
+
+const PLUGIN: &str = "memory:v1";
+
+/// A room with 150 rows, each with an object, one object without a row, a stream that was set aside, and one entry.
+async fn furnished() -> Rig {
+    let mut rig = Rig::new();
+    let place = Arc::new(MemoryAssets::new(PLUGIN, Branches::All));
+    rig.assets = Arc::new(AssetPlugins::new(vec![place], Duration::ZERO));
+    let inline = Asset::YDoc { update: updates()[0].clone().into() }.encode();
+    let reference = Asset::Retrievable { plugin: PLUGIN.into() }.encode();
+    for ms in 0..=150 {
+        let clock = StreamClock::new(1_000 + ms, 0);
+        let id = AssetId { kind: AssetIdKind::YDoc { gc: true }, room: rig.room.clone(), t: clock.to_string() };
+        assert!(rig.assets.store(&id, inline.clone()).await.unwrap().is_reference);
+        if ms < 150 {
+            let version = StoreVersion {
+                room: rig.room.clone(),
+                clock,
+                assets: [reference.clone(), inline.clone(), inline.clone(), inline.clone()],
+                is_reference: [true, false, false, false],
+                replaces: Vec::new(),
+                epoch: TaskEpoch(0),
+            };
+            rig.docs.store(version).await.unwrap();
+        }
+    }
+    rig.write(&updates()[0], "ann").await;
+    let why = QuarantineReason { class: "entry".into(), signature: "s".into(), reason: "r".into(), from: None };
+    rig.documents().quarantine(&rig.room, why).await.unwrap();
+    rig.write(&updates()[1], "bob").await;
+    rig
+}
+
+/// After a deletion or purge stopped at `step`: nothing is shown, and whoever comes next ends it.
+async fn assert_ended(rig: &Rig, context: &str, by_janitor: bool) {
+    for variant in Variant::ALL {
+        assert!(matches!(rig.load(variant).await, Err(DocumentsError::Deleted { .. })), "{context}");
+    }
+    // A compaction that comes in between changes nothing of that.
+    rig.pass();
+    for task in rig.log.claim(&WorkerId("next".into()), 9, Duration::ZERO, support::LEASE).await.unwrap() {
+        rig.documents().compact(&WorkerId("next".into()), &task, Duration::ZERO).await.unwrap();
+    }
+    if by_janitor {
+        let swept = rig.documents().resume_deletions(i64::MAX, None, 10).await.unwrap();
+        assert!(swept.failed.is_empty() && swept.held.is_empty(), "{context}: {swept:?}");
+    } else {
+        let deleted = rig.documents().delete(&rig.room, DeleteKind::Hard, Some("bob")).await.unwrap();
+        assert!(matches!(deleted, Deleted::Erased(_)), "{context}: {deleted:?}");
+    }
+    let stored = rig.docs.read(&rig.room, AssetSelection::NONE).await.unwrap();
+    assert_eq!((stored.rows.len(), stored.quarantined.len(), rig.content().await.len()), (0, 0, 0), "{context}");
+    assert_eq!(rig.admin.quarantined(Some(&rig.room), None, 9).await.unwrap().items, [], "{context}");
+    for place in rig.assets.iter() {
+        assert_eq!(place.list(None, None, 1_000).await.unwrap().items, [], "{context}");
+    }
+    // What was erased before it stopped is on the receipt all the same.
+    let receipt = rig.deletions.receipt(&rig.room).await.unwrap().expect("a receipt").json;
+    let receipt: serde_json::Value = serde_json::from_str(&receipt).unwrap();
+    let erased = &receipt["erased"];
+    assert_eq!((&erased["rows"]["count"], &receipt["deletedBy"]), (&150.into(), &"ann".into()), "{context}");
+    assert!(erased["objects"]["count"].as_u64().unwrap() >= 150, "{context}: {erased}");
+    assert_eq!(rig.deletions.erased_rows(&rig.room, None, 1_000).await.unwrap(), [], "{context}");
+}
+
+#[tokio::test]
+async fn whatever_step_of_a_deletion_is_the_last_another_ends_it() {
+    let scenario = FailScenario::setup();
+    let steps = ["delete::recorded", "delete::cleared", "delete::announced", "delete::uncached"];
+    for (n, step) in steps.into_iter().enumerate() {
+        for (m, end) in ["1*return", "1*panic(on purpose)"].into_iter().enumerate() {
+            let context = format!("{step}: {end}");
+            let rig = Arc::new(furnished().await);
+            fail::cfg(step, end).unwrap();
+            let deleting = tokio::spawn({
+                let rig = rig.clone();
+                async move { rig.documents().delete(&rig.room, DeleteKind::Hard, Some("ann")).await }
+            });
+            assert!(!matches!(deleting.await, Ok(Ok(_))), "{context}");
+            fail::remove(step);
+            assert_ended(&rig, &context, (n + m) % 2 == 0).await;
+        }
+    }
+    scenario.teardown();
+}
+
+#[tokio::test]
+async fn whatever_step_of_a_purge_is_the_last_another_ends_it() {
+    let scenario = FailScenario::setup();
+    let steps = [
+        "purge::some_rows",
+        "purge::rows",
+        "purge::objects",
+        "purge::discarded",
+        "purge::set_aside",
+        "purge::cleared",
+        "purge::erased",
+        "purge::read_back",
+        "purge::finished",
+    ];
+    for (n, step) in steps.into_iter().enumerate() {
+        for (m, end) in ["1*return", "1*panic(on purpose)"].into_iter().enumerate() {
+            let context = format!("{step}: {end}");
+            let rig = Arc::new(furnished().await);
+            let hard = Tombstone { deleted_at_ms: 1, hard: true, purged_at_ms: None, by: Some("ann".into()) };
+            rig.docs.put_tombstone(&rig.room, hard).await.unwrap();
+            fail::cfg(step, end).unwrap();
+            let purging = tokio::spawn({
+                let rig = rig.clone();
+                async move { rig.documents().purge(&rig.room, None).await }
+            });
+            assert!(!matches!(purging.await, Ok(Ok(Purged::Done(_)))), "{context}");
+            fail::remove(step);
+            assert_ended(&rig, &context, step != "purge::finished" && (n + m) % 2 == 0).await;
+        }
     }
     scenario.teardown();
 }

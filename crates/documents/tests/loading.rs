@@ -16,7 +16,8 @@ use yhub_content::content_ids;
 use yhub_core::{Presence, RoomId, StreamClock, StreamMessage, Variant, room::decode_presence};
 use yhub_documents::DocumentsError;
 use yhub_store::{
-    AssetSelection, DocStore, DocStoreError, StoreOutcome, StoreVersion, StoredRoom, Task, TaskEpoch, Tombstone, WorkerId,
+    AssetSelection, DocStore, DocStoreError, StoreOutcome, StoreVersion, StoredRoom, Task, TaskEpoch, Tombstone,
+    TombstoneOutcome, WorkerId,
 };
 
 #[tokio::test]
@@ -110,7 +111,7 @@ impl DocStore for Between {
         self.docs.store(version).await
     }
 
-    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<(), DocStoreError> {
+    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError> {
         self.docs.put_tombstone(room, tombstone).await
     }
 

@@ -226,6 +226,10 @@ impl Shard {
         self.call(&scripts().clear, vec![self.keys.stream(room), self.keys.meta(room)], Vec::new()).await
     }
 
+    pub(crate) async fn discard(&self, room: &RoomId, id: &QuarantineId) -> Result<Option<u64>, StreamLogError> {
+        self.call(&scripts().discard, vec![self.keys.aside(room, id)], Vec::new()).await
+    }
+
     /// Puts right what the queue and about `max` rooms or tasks after `cursor` show: first all rooms (`r` and where the scan
     /// stands), then all tasks (`t` and the last id).
     pub(crate) async fn reconcile(&self, cursor: &str, max: usize) -> Result<(Reconciled, Option<String>), StreamLogError> {

@@ -327,6 +327,10 @@ impl StreamAdmin for RedisLog {
         self.shard(room).clear(room).await
     }
 
+    async fn discard(&self, room: &RoomId, id: &QuarantineId) -> Result<Option<u64>, StreamLogError> {
+        self.shard(room).discard(room, id).await
+    }
+
     async fn reconcile(&self, cursor: Option<&str>, max: usize) -> Result<Reconciled, StreamLogError> {
         let at = Cursor::parse(cursor, self.shards.0.len())?;
         let (mut done, rest) = self.shards.0[at.shard].reconcile(&at.rest, max).await?;

@@ -35,6 +35,7 @@ scripts!(
     quarantine,
     release,
     clear,
+    discard,
     pause,
     resume,
     hasten,

@@ -132,5 +132,59 @@ pub(crate) mod documents {
         }
     }
 
+    diesel::table! {
+        yhub_holds_v1 (org, docid, branch) {
+            org -> Text,
+            docid -> Text,
+            branch -> Text,
+            held_by -> Text,
+            reason -> Text,
+            at_ms -> BigInt,
+        }
+    }
+
+    diesel::table! {
+        yhub_erased_rows_v1 (org, docid, branch, t) {
+            org -> Text,
+            docid -> Text,
+            branch -> Text,
+            t -> Text,
+            gcdoc_bytes -> Nullable<BigInt>,
+            nongcdoc_bytes -> Nullable<BigInt>,
+            contentmap_bytes -> Nullable<BigInt>,
+            contentids_bytes -> Nullable<BigInt>,
+            gcdoc_plugin -> Nullable<Text>,
+            nongcdoc_plugin -> Nullable<Text>,
+            contentmap_plugin -> Nullable<Text>,
+            contentids_plugin -> Nullable<Text>,
+        }
+    }
+
+    diesel::table! {
+        yhub_deletion_receipts_v1 (org, docid, branch) {
+            org -> Text,
+            docid -> Text,
+            branch -> Text,
+            purged_at -> BigInt,
+            receipt -> Text,
+        }
+    }
+
+    diesel::table! {
+        yhub_duties_v1 (name) {
+            name -> Text,
+            owner -> Text,
+            taken_ms -> BigInt,
+            until_ms -> BigInt,
+        }
+    }
+
+    use diesel::sql_types::{Binary, Nullable};
+
+    diesel::define_sql_function! {
+        /// How long a binary is, in bytes; of one that is long, that is known without reading it.
+        fn length(value: Nullable<Binary>) -> Nullable<Integer>;
+    }
+
     diesel::allow_tables_to_appear_in_same_query!(yhub_ydoc_v1, yhub_ydoc_tombstones_v1, yhub_room_epochs_v1);
 }

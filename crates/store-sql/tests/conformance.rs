@@ -97,7 +97,7 @@ mod sqlite_docs {
     yhub_store::doc_store_conformance!(async {
         let dir = tempfile::tempdir().expect("a directory");
         let docs = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir.path())).expect("open the store"));
-        DocStoreRig { failures: docs.clone(), docs, keep: Box::new(dir) }
+        DocStoreRig { failures: docs.clone(), deletions: docs.clone(), docs, keep: Box::new(dir) }
     });
 }
 
@@ -106,7 +106,7 @@ async fn postgres_docs(change: impl FnOnce(&mut PostgresDocsOptions)) -> DocStor
     let mut options = database.options();
     change(&mut options);
     let docs = Arc::new(PostgresDocs::connect(options).await.expect("connect"));
-    DocStoreRig { failures: docs.clone(), docs, keep: Box::new(database) }
+    DocStoreRig { failures: docs.clone(), deletions: docs.clone(), docs, keep: Box::new(database) }
 }
 
 mod postgres_docs {

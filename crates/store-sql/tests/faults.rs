@@ -28,7 +28,7 @@ fn faulty_docs() -> (DocStoreRig, Arc<FaultPlan<DocMethod>>) {
     let store = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir.path())).expect("open the store"));
     let plan = FaultPlan::new();
     let docs = Arc::new(FaultyDocStore::new(store.clone(), plan.clone()));
-    (DocStoreRig { docs, failures: store, keep: Box::new(dir) }, plan)
+    (DocStoreRig { docs, failures: store.clone(), deletions: store, keep: Box::new(dir) }, plan)
 }
 
 mod without_a_plan {

@@ -129,6 +129,15 @@ pub enum StoreOutcome {
     },
 }
 
+/// How [`DocStore::put_tombstone`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TombstoneOutcome {
+    /// It is on record.
+    Recorded,
+    /// A hold is on the room, and the tombstone was a hard one: nothing was changed.
+    Held,
+}
+
 /// Where version rows and tombstones live.
 ///
 /// Every method may be cancelled: what it was about to do then happened wholly or not at all.
@@ -148,8 +157,9 @@ pub trait DocStore: Send + Sync + 'static {
     async fn store(&self, version: StoreVersion) -> Result<StoreOutcome, DocStoreError>;
 
     /// Records a deletion. Storing again keeps time and author of the first; it can only turn hard from false to true, and
-    /// say when the room was purged if that was not known.
-    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<(), DocStoreError>;
+    /// say when the room was purged if that was not known. A hard one is refused while a hold is on the room
+    /// ([`crate::DeletionStore::hold`]), whatever is recorded.
+    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError>;
 
     /// Answers iff the store can be read now.
     async fn check(&self) -> Result<(), DocStoreError>;

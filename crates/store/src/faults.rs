@@ -3,6 +3,8 @@
 //! A fault before the call is a store that did not get the request, one after it a store whose answer was lost: both look
 //! alike to the caller, who must be right in either case. Without a plan the wrappers change nothing.
 
+mod assets;
+
 use std::{
     collections::HashMap,
     hash::Hash,
@@ -18,8 +20,10 @@ use yhub_core::{RoomId, StreamClock};
 use crate::{
     Append, AssetSelection, BoxError, Completed, DocStore, DocStoreError, QuarantineId, ReadLimit, ReadPage, StoreOutcome,
     StoreVersion, StoredRoom, StreamLog, StreamLogError, Tail, TailControl, TailEvent, Task, TaskEpoch, TaskId, Tombstone,
-    WorkerId,
+    TombstoneOutcome, WorkerId,
 };
+
+pub use assets::{AssetMethod, FaultyAssetStore};
 
 /// A method of [`StreamLog`], or what comes out of its tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -359,7 +363,7 @@ impl DocStore for FaultyDocStore {
         self.plan.run(DocMethod::Store, self.docs.store(version), doc_failure).await
     }
 
-    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<(), DocStoreError> {
+    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError> {
         self.plan.run(DocMethod::PutTombstone, self.docs.put_tombstone(room, tombstone), doc_failure).await
     }
 

@@ -2,11 +2,17 @@
 //!
 //! An engine is correct when it passes the conformance suite; nothing outside relies on more than the suite proves.
 
+mod asset_cache;
+mod asset_plugins;
+mod asset_store;
+mod deletion_store;
+mod discards;
 mod doc_store;
 mod error;
 mod failure_store;
 #[cfg(feature = "testsuite")]
 pub mod faults;
+mod files;
 mod response_cache;
 mod stream_admin;
 mod stream_log;
@@ -14,9 +20,19 @@ pub mod tail;
 #[cfg(feature = "testsuite")]
 pub mod testsuite;
 
-pub use doc_store::{Asset4, AssetKind, AssetSelection, DocStore, StoreOutcome, StoreVersion, StoredRoom, Tombstone, VersionRow};
-pub use error::{BoxError, DocStoreError, StreamLogError};
+pub use asset_cache::{AssetCacheOptions, CachedAssets};
+pub use asset_plugins::{AssetPlugins, Column};
+pub use asset_store::{AssetStore, Branches, Stored, StoredName, StoredObject};
+pub use deletion_store::{
+    DeletedRoom, DeletionStore, Erased, ErasedRow, Hardened, Hold, PurgeReceipt, Restored, RoomOverview, TombstoneFilter,
+    TombstoneState,
+};
+pub use doc_store::{
+    Asset4, AssetKind, AssetSelection, DocStore, StoreOutcome, StoreVersion, StoredRoom, Tombstone, TombstoneOutcome, VersionRow,
+};
+pub use error::{AssetStoreError, BoxError, DocStoreError, StreamLogError};
 pub use failure_store::{FailureReport, FailureStore, FailureTally, Page, QuarantineRecord, RoomFailure};
+pub use files::{FileAssets, FileAssetsOptions};
 pub use response_cache::{CacheKey, MAX_CACHED_BYTES, MemoryCache, ResponseCache};
 pub use stream_admin::{LiveRoom, PendingTask, QuarantinedStream, Reconciled, ScanPage, StreamAdmin};
 pub use stream_log::{

@@ -93,6 +93,10 @@ pub trait StreamAdmin: Send + Sync + 'static {
     /// clock, and the room stays live until its task has ended. Returns how many entries it held.
     async fn clear(&self, room: &RoomId) -> Result<u64, StreamLogError>;
 
+    /// Erases what was set aside of `room` under the name `id`; it is not appended to the room again. Returns how many entries
+    /// it held, `None` if there is none of this name.
+    async fn discard(&self, room: &RoomId, id: &QuarantineId) -> Result<Option<u64>, StreamLogError>;
+
     /// Puts the queue right, about `max` rooms and tasks at a time: a live room that is not paused has one task, others
     /// have none. Tasks that cannot be read are moved to where operators find them.
     async fn reconcile(&self, cursor: Option<&str>, max: usize) -> Result<Reconciled, StreamLogError>;

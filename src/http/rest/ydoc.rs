@@ -151,7 +151,7 @@ async fn patch(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
     };
     let answer = written_answer(written)?;
     if let Some(awareness) = awareness {
-        rest.documents.announce(call.room(), awareness, AwarenessLimits::NONE).await.map_err(failed)?;
+        rest.documents.write_awareness(call.room(), awareness, AwarenessLimits::NONE).await.map_err(failed)?;
     }
     Ok(answer)
 }

@@ -161,6 +161,13 @@ pub enum Effect {
         /// What its client is told.
         close: Close,
     },
+    /// Look whether the room is deleted; report with `on_deletion`.
+    LookForDeletion,
+    /// End every session, and the room, at once; nothing that is under way matters any more.
+    End {
+        /// What clients are told.
+        close: Close,
+    },
     /// Call `on_flush_awareness` after this time.
     FlushAwareness {
         /// How long to wait.

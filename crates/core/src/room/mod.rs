@@ -84,6 +84,22 @@ pub struct RoomCore {
     awareness_flushed_ms: u64,
     awareness_armed: bool,
     corked: bool,
+    ending: Ending,
+}
+
+/// What is known of the room's deletion.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ending {
+    /// Nothing.
+    #[default]
+    None,
+    /// The stream says that the room was deleted, and it is being looked whether that is still so.
+    Asked {
+        /// It has said so again since.
+        again: bool,
+    },
+    /// It is over: nothing is sent, appended or loaded any more.
+    Over,
 }
 
 impl RoomCore {
@@ -106,6 +122,7 @@ impl RoomCore {
             awareness_flushed_ms: 0,
             awareness_armed: false,
             corked: false,
+            ending: Ending::None,
         }
     }
 
@@ -130,6 +147,10 @@ impl RoomCore {
         self.snapshots.forget_waiting(session);
         self.outgoing.forget_session(session);
         self.awareness.on_leave(session);
+        if self.is_over() {
+            // Not said to the stream: that would bring a deleted room to life.
+            return effects;
+        }
         let speaks = self.members.is_empty() && !self.awareness.speakers().is_empty();
         check(Invariant::AwarenessDies, !speaks, || "everybody has left, and somebody still speaks".into());
         self.flush_awareness(now_ms, &mut effects);
@@ -304,10 +325,7 @@ impl RoomCore {
                     Err(what) => effects.push(Effect::BadLine { clock: line.clock, what }),
                 },
                 Ok(StreamMessage::Prune { .. }) => self.recent.remember(line.clock, message.clone()),
-                Ok(StreamMessage::Tombstone) => {
-                    let everyone: Vec<_> = self.members.keys().copied().collect();
-                    effects.extend(everyone.into_iter().map(|session| Effect::Close { session, close: Close::DELETED }));
-                }
+                Ok(StreamMessage::Tombstone) => self.ask_for_deletion(&mut effects),
                 Ok(_) => {}
                 Err(error) => effects.push(Effect::BadLine { clock: line.clock, what: error.to_string() }),
             }
@@ -324,6 +342,46 @@ impl RoomCore {
             self.fold(variant, &mut effects);
         }
         effects
+    }
+
+    /// The stream says that the room was deleted. It may have been restored since: an old line comes again where the stream is
+    /// followed anew or what was set aside is released, and clients take the word of 4404 for good.
+    fn ask_for_deletion(&mut self, effects: &mut Vec<Effect>) {
+        match &mut self.ending {
+            Ending::None => {
+                self.ending = Ending::Asked { again: false };
+                effects.push(Effect::LookForDeletion);
+            }
+            Ending::Asked { again } => *again = true,
+            Ending::Over => {}
+        }
+    }
+
+    /// It was looked whether the room is deleted. `None`: that could not be found out.
+    pub fn on_deletion(&mut self, is_deleted: Option<bool>) -> Vec<Effect> {
+        let Ending::Asked { again } = self.ending else { return Vec::new() };
+        self.ending = Ending::None;
+        let mut effects = Vec::new();
+        match is_deleted {
+            Some(true) => self.end(Close::DELETED, &mut effects),
+            // Whoever comes again finds out.
+            None => self.end(Close::TRY_AGAIN, &mut effects),
+            Some(false) if again => self.ask_for_deletion(&mut effects),
+            Some(false) => {}
+        }
+        effects
+    }
+
+    /// Sends everybody away and ends, without a word to the stream. What waits for it is dropped: nobody has seen it.
+    fn end(&mut self, close: Close, effects: &mut Vec<Effect>) {
+        if !self.is_over() {
+            self.ending = Ending::Over;
+            effects.push(Effect::End { close });
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.ending == Ending::Over
     }
 
     /// A load is done. The first one says where the tail starts.
@@ -364,6 +422,12 @@ impl RoomCore {
 
     /// A load failed: whoever needs it is refused, and nothing is served in its place.
     pub fn on_load_failed(&mut self, variant: Variant, close: Close) -> Vec<Effect> {
+        if close.is_permanent() {
+            // The room is deleted, whichever document was asked for: nothing of it goes on or comes back (I-5).
+            let mut effects = Vec::new();
+            self.end(close, &mut effects);
+            return effects;
+        }
         let mut refused = self.snapshots.on_load_failed(variant);
         let unsynced = self.members.iter().filter(|(_, m)| m.variant == variant && m.since.is_none());
         refused.extend(unsynced.map(|(session, _)| *session));

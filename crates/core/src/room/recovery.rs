@@ -347,10 +347,7 @@ impl RoomCore {
             return;
         }
         *attempts += 1;
-        if close.is_permanent() {
-            // The room is deleted: nothing of it comes back (I-5).
-            self.end_recovery(close, effects);
-        } else if *attempts < MAX_RECOVERY_ATTEMPTS {
+        if *attempts < MAX_RECOVERY_ATTEMPTS {
             effects.push(retry(*attempts));
             self.recovery.retrying = true;
         } else {

@@ -155,12 +155,54 @@ fn a_deleted_room_brings_nothing_back() {
     room.on_suspect();
     room.on_verified(LOST, 0);
     let effects = room.on_load_failed(Variant::Gc, Close::DELETED);
-    assert!(
-        effects.iter().all(|effect| matches!(effect, Effect::Close { close, .. } if *close == Close::DELETED)),
-        "{effects:?}"
-    );
-    room.on_leave(ANN, 0);
-    assert!(room.is_idle());
+    assert!(matches!(&effects[..], [Effect::End { close }] if *close == Close::DELETED), "{effects:?}");
+    assert!(room.on_leave(ANN, 0).is_empty());
+}
+
+fn saying(ms: u64, message: Bytes) -> StreamLine {
+    StreamLine { clock: StreamClock::new(ms, 0), message: Some(message) }
+}
+
+/// Who was there when the room was deleted leaves without a word to the stream, which would bring the room to life.
+#[test]
+fn a_deleted_room_ends_without_a_word() {
+    let mut room = room(RoomLimits::default(), X, 2);
+    assert!(matches!(room.on_awareness(ANN, here(1), 0)[..], [Effect::Append { .. }]));
+    let effects = room.on_entries(&[saying(3, StreamMessage::encode_tombstone())], 0);
+    assert!(matches!(effects[..], [Effect::LookForDeletion]), "{effects:?}");
+    let effects = room.on_deletion(Some(true));
+    assert!(matches!(&effects[..], [Effect::End { close }] if *close == Close::DELETED), "{effects:?}");
+    for session in [ANN, BOB] {
+        assert!(room.on_leave(session, 0).is_empty());
+    }
+    assert!(room.on_deletion(Some(true)).is_empty(), "it is over once");
+}
+
+/// A line of a deletion that was taken back since ends nothing; one that came meanwhile is looked into by itself.
+#[test]
+fn an_old_deletion_ends_nothing() {
+    let mut room = room(RoomLimits::default(), X, 1);
+    let told = || StreamMessage::encode_tombstone();
+    assert!(matches!(room.on_entries(&[saying(3, told()), saying(4, told())], 0)[..], [Effect::LookForDeletion]));
+    assert!(matches!(room.on_deletion(Some(false))[..], [Effect::LookForDeletion]));
+    assert!(room.on_deletion(Some(false)).is_empty());
+    assert!(matches!(room.on_awareness(ANN, here(1), 0)[..], [Effect::Append { .. }]), "it goes on");
+    assert!(matches!(room.on_entries(&[saying(5, told())], 0)[..], [Effect::LookForDeletion]));
+    let effects = room.on_deletion(None);
+    assert!(matches!(&effects[..], [Effect::End { close }] if *close == Close::TRY_AGAIN), "{effects:?}");
+}
+
+/// What was written before the deletion is shown before the end.
+#[test]
+fn what_comes_before_a_deletion_is_shown() {
+    let mut room = room(RoomLimits::default(), X, 1);
+    room.on_sync(ANN, Bytes::from_static(&[0]));
+    let update = Bytes::from_static(&[1, 1, 6, 0, 4, 1, 1, b't', 1, b'x', 0]);
+    let written = StreamMessage::encode_update(&update, &[0, 0]).0;
+    let effects = room.on_entries(&[saying(3, written), saying(4, StreamMessage::encode_tombstone())], 0);
+    let shown = |effect: &Effect| matches!(effect, Effect::Broadcast { messages, .. } if messages[..] == [ServerMessage::Update(update.clone())]);
+    assert!(effects.iter().any(shown), "{effects:?}");
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::LookForDeletion)), "{effects:?}");
 }
 
 /// What was salvaged outlives what is given up around it, but not for ever.

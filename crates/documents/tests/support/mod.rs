@@ -8,10 +8,11 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use yhub_content::{ContentIds, ContentMap, Limits, content_ids};
 use yhub_core::{Asset, Loaded, ManualTime, RoomId, StreamClock, StreamMessage, Variant};
-use yhub_documents::{Compacted, CompactionFailed, ComputePool, Documents, DocumentsError};
+use yhub_documents::{Compacted, CompactionFailed, ComputePool, Documents, DocumentsError, DocumentsParts};
 use yhub_encoding::{Any, write_var_uint};
 use yhub_store::{
-    Append, AssetSelection, DocStore, FailureStore, LogEntry, ReadLimit, StreamLog, Task, VersionRow, WorkerId,
+    Append, AssetPlugins, AssetSelection, DeletionStore, DocStore, FailureStore, LogEntry, MemoryCache, ReadLimit, ResponseCache,
+    StreamAdmin, StreamLog, Task, VersionRow, WorkerId,
     faults::{DocMethod, FaultPlan, FaultyDocStore, FaultyStreamLog, LogMethod},
 };
 use yhub_store_sql::{EmbeddedLog, EmbeddedLogOptions, SqliteDocs, SqliteDocsOptions};
@@ -23,6 +24,10 @@ pub(crate) struct Rig {
     pub(crate) log: Arc<dyn StreamLog>,
     pub(crate) docs: Arc<dyn DocStore>,
     pub(crate) failures: Arc<dyn FailureStore>,
+    pub(crate) admin: Arc<dyn StreamAdmin>,
+    pub(crate) deletions: Arc<dyn DeletionStore>,
+    pub(crate) cache: Arc<dyn ResponseCache>,
+    pub(crate) assets: Arc<AssetPlugins>,
     pub(crate) time: Arc<ManualTime>,
     pub(crate) room: RoomId,
     pub(crate) log_faults: Arc<FaultPlan<LogMethod>>,
@@ -35,12 +40,16 @@ impl Rig {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let time = Arc::new(ManualTime::new(1_700_000_000_000));
-        let log = EmbeddedLog::open(EmbeddedLogOptions::new(dir.path()), time.clone()).unwrap();
+        let log = Arc::new(EmbeddedLog::open(EmbeddedLogOptions::new(dir.path()), time.clone()).unwrap());
         let docs = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir.path())).unwrap());
         Self {
-            log: Arc::new(log),
+            log: log.clone(),
+            admin: log,
             docs: docs.clone(),
-            failures: docs,
+            failures: docs.clone(),
+            deletions: docs,
+            cache: Arc::new(MemoryCache::new(1 << 20, time.clone())),
+            assets: Arc::default(),
             time,
             room: RoomId::new("org", "doc", RoomId::MAIN),
             log_faults: FaultPlan::new(),
@@ -71,7 +80,21 @@ impl Rig {
         docs: Arc<dyn DocStore>,
         failures: Arc<dyn FailureStore>,
     ) -> Documents {
-        Documents::new(log, docs, failures, self.compute.clone(), Limits::default())
+        Documents::new(DocumentsParts { log, store: docs, failures, ..self.parts() })
+    }
+
+    pub(crate) fn parts(&self) -> DocumentsParts {
+        DocumentsParts {
+            log: self.log.clone(),
+            admin: self.admin.clone(),
+            store: self.docs.clone(),
+            failures: self.failures.clone(),
+            deletions: self.deletions.clone(),
+            cache: self.cache.clone(),
+            assets: self.assets.clone(),
+            compute: self.compute.clone(),
+            limits: Limits::default(),
+        }
     }
 
     pub(crate) async fn append(&self, message: Bytes) -> StreamClock {
@@ -115,6 +138,14 @@ impl Rig {
     pub(crate) async fn entries(&self) -> Vec<LogEntry> {
         let limit = ReadLimit { entries: 100_000, size_bytes: usize::MAX };
         self.log.read(&self.room, StreamClock::ZERO, limit).await.unwrap().entries
+    }
+
+    /// What of the stream says anything but that the room was deleted.
+    pub(crate) async fn content(&self) -> Vec<LogEntry> {
+        let tombstone = StreamMessage::encode_tombstone();
+        let mut entries = self.entries().await;
+        entries.retain(|entry| entry.message.as_ref().is_some_and(|message| *message != tombstone));
+        entries
     }
 
     /// The one row that there must be.

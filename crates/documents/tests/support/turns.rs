@@ -7,9 +7,11 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 use yhub_core::{RoomId, StreamClock};
 use yhub_store::{
-    Append, AssetSelection, Completed, DocStore, DocStoreError, FailureReport, FailureStore, FailureTally, Page, QuarantineId,
-    QuarantineRecord, ReadLimit, ReadPage, RoomFailure, StoreOutcome, StoreVersion, StoredRoom, StreamLog, StreamLogError, Tail,
-    TailControl, Task, TaskEpoch, TaskId, Tombstone, WorkerId,
+    Append, AssetSelection, Completed, DeletedRoom, DeletionStore, DocStore, DocStoreError, Erased, ErasedRow, FailureReport,
+    FailureStore, FailureTally, Hardened, Hold, LiveRoom, Page, PurgeReceipt, QuarantineId, QuarantineRecord, QuarantinedStream,
+    ReadLimit, ReadPage, Reconciled, Restored, RoomFailure, RoomOverview, ScanPage, StoreOutcome, StoreVersion, StoredRoom,
+    StreamAdmin, StreamLog, StreamLogError, Tail, TailControl, Task, TaskEpoch, TaskId, Tombstone, TombstoneFilter,
+    TombstoneOutcome, WorkerId,
 };
 
 enum Ask {
@@ -193,7 +195,7 @@ impl DocStore for Gated<dyn DocStore> {
         self.inner.store(version).await
     }
 
-    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<(), DocStoreError> {
+    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError> {
         self.gate.turn().await;
         self.inner.put_tombstone(room, tombstone).await
     }
@@ -229,5 +231,110 @@ impl FailureStore for Gated<dyn FailureStore> {
 
     async fn quarantines(&self, page: Page<'_>) -> Result<Vec<QuarantineRecord>, DocStoreError> {
         self.inner.quarantines(page).await
+    }
+}
+
+#[async_trait]
+impl StreamAdmin for Gated<dyn StreamAdmin> {
+    async fn live_rooms(&self, cursor: Option<&str>, max: usize) -> Result<ScanPage<LiveRoom>, StreamLogError> {
+        self.inner.live_rooms(cursor, max).await
+    }
+
+    async fn quarantined(
+        &self,
+        room: Option<&RoomId>,
+        cursor: Option<&str>,
+        max: usize,
+    ) -> Result<ScanPage<QuarantinedStream>, StreamLogError> {
+        self.gate.turn().await;
+        self.inner.quarantined(room, cursor, max).await
+    }
+
+    async fn disable_compaction(&self, room: &RoomId) -> Result<bool, StreamLogError> {
+        self.inner.disable_compaction(room).await
+    }
+
+    async fn enable_compaction(&self, room: &RoomId) -> Result<bool, StreamLogError> {
+        self.inner.enable_compaction(room).await
+    }
+
+    async fn hasten(&self, room: &RoomId) -> Result<bool, StreamLogError> {
+        self.inner.hasten(room).await
+    }
+
+    async fn clear(&self, room: &RoomId) -> Result<u64, StreamLogError> {
+        self.gate.turn().await;
+        self.inner.clear(room).await
+    }
+
+    async fn discard(&self, room: &RoomId, id: &QuarantineId) -> Result<Option<u64>, StreamLogError> {
+        self.gate.turn().await;
+        self.inner.discard(room, id).await
+    }
+
+    async fn reconcile(&self, cursor: Option<&str>, max: usize) -> Result<Reconciled, StreamLogError> {
+        self.inner.reconcile(cursor, max).await
+    }
+}
+
+#[async_trait]
+impl DeletionStore for Gated<dyn DeletionStore> {
+    async fn restore(&self, room: &RoomId) -> Result<Restored, DocStoreError> {
+        self.gate.turn().await;
+        self.inner.restore(room).await
+    }
+
+    async fn harden(&self, room: &RoomId, before_ms: i64) -> Result<Hardened, DocStoreError> {
+        self.gate.turn().await;
+        self.inner.harden(room, before_ms).await
+    }
+
+    async fn erase_rows(&self, room: &RoomId, max: usize) -> Result<Erased, DocStoreError> {
+        self.gate.turn().await;
+        self.inner.erase_rows(room, max).await
+    }
+
+    async fn erased_rows(&self, room: &RoomId, after: Option<&str>, max: usize) -> Result<Vec<ErasedRow>, DocStoreError> {
+        self.inner.erased_rows(room, after, max).await
+    }
+
+    async fn finish_purge(&self, room: &RoomId, receipt: &PurgeReceipt) -> Result<bool, DocStoreError> {
+        self.gate.turn().await;
+        self.inner.finish_purge(room, receipt).await
+    }
+
+    async fn receipt(&self, room: &RoomId) -> Result<Option<PurgeReceipt>, DocStoreError> {
+        self.inner.receipt(room).await
+    }
+
+    async fn tombstones(&self, filter: TombstoneFilter<'_>, page: Page<'_>) -> Result<Vec<DeletedRoom>, DocStoreError> {
+        self.gate.turn().await;
+        self.inner.tombstones(filter, page).await
+    }
+
+    async fn rooms_of(&self, org: &str, after: Option<(&str, &str)>, max: usize) -> Result<Vec<RoomOverview>, DocStoreError> {
+        self.inner.rooms_of(org, after, max).await
+    }
+
+    async fn hold(&self, hold: &Hold) -> Result<bool, DocStoreError> {
+        self.gate.turn().await;
+        self.inner.hold(hold).await
+    }
+
+    async fn release_hold(&self, room: &RoomId) -> Result<bool, DocStoreError> {
+        self.inner.release_hold(room).await
+    }
+
+    async fn hold_of(&self, room: &RoomId) -> Result<Option<Hold>, DocStoreError> {
+        self.gate.turn().await;
+        self.inner.hold_of(room).await
+    }
+
+    async fn holds(&self, page: Page<'_>) -> Result<Vec<Hold>, DocStoreError> {
+        self.inner.holds(page).await
+    }
+
+    async fn take_duty(&self, name: &str, owner: &str, now_ms: u64, lease: Duration) -> Result<bool, DocStoreError> {
+        self.inner.take_duty(name, owner, now_ms, lease).await
     }
 }

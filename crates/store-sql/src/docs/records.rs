@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use yhub_core::{RoomId, StreamClock};
-use yhub_store::{DocStoreError, FailureReport, QuarantineId, QuarantineRecord, RoomFailure, VersionRow};
+use yhub_core::{Asset, RoomId, StreamClock};
+use yhub_store::{
+    Asset4, DeletedRoom, DocStoreError, ErasedRow, FailureReport, Hold, QuarantineId, QuarantineRecord, RoomFailure,
+    RoomOverview, Tombstone, VersionRow,
+};
 
 /// A version row as it is stored: `t`, `created`, the selected assets, which columns may hold references.
 pub(super) type StoredVersion = (String, Option<i64>, StoredAssets, (bool, bool, bool, bool));
@@ -18,6 +21,24 @@ pub(super) type StoredFailure = (StoredName, (String, String, String), (String, 
 /// A row of `yhub_quarantines_v1`: the room; id; class, signature, reason; first and last clock; `at_ms`.
 pub(super) type StoredQuarantine = (StoredName, String, (String, String, String), (String, String), i64);
 
+/// A tombstone with its room: `deleted_at`, `hard`, `purged_at`, `by`.
+pub(super) type StoredDeletion = (StoredName, (i64, bool, Option<i64>, Option<String>));
+/// How long the four columns are.
+pub(super) type StoredSizes = (Option<i32>, Option<i32>, Option<i32>, Option<i32>);
+/// A version row that is to be erased: `t`, how long its columns are, and what they hold where that may be a reference.
+pub(super) type StoredVictim = (String, StoredSizes, StoredAssets);
+/// A row of `yhub_erased_rows_v1` without its room: `t`, how long the columns were, whose the references.
+pub(super) type StoredErased = (
+    String,
+    (Option<i64>, Option<i64>, Option<i64>, Option<i64>),
+    (Option<String>, Option<String>, Option<String>, Option<String>),
+);
+/// A row of `yhub_holds_v1`: the room; by whom, why, when.
+pub(super) type StoredHold = (StoredName, String, String, i64);
+
+/// What is longer is no reference but the asset itself, whatever is said of its column: a reference is little more than the name
+/// of a plugin.
+pub(super) const MAX_REFERENCE: i32 = 4_096;
 /// At most so many bytes of a signature are kept: it stands in an index, and those of PostgreSQL hold no long texts.
 pub(super) const MAX_SIGNATURE: usize = 500;
 /// At most so many bytes of another text for operators are kept.
@@ -99,6 +120,59 @@ fn quarantine_record(stored: StoredQuarantine) -> Result<QuarantineRecord, DocSt
     let (from, upto) = (clock(&from, || at("from_clock"))?, clock(&upto, || at("upto_clock"))?);
     let at_ms = unsigned(at_ms, || at("at_ms"))?;
     Ok(QuarantineRecord { room, id: QuarantineId(id), class, signature, reason, from, upto, at_ms })
+}
+
+/// A row that is to be erased.
+pub(super) fn victim(stored: StoredVictim) -> ErasedRow {
+    let (t, (gcdoc, nongcdoc, contentmap, contentids), (gc_ref, nongc_ref, map_ref, ids_ref)) = stored;
+    let size = |length: Option<i32>| length.map(|length| u64::try_from(length).unwrap_or(0));
+    let plugin = |held: Option<Vec<u8>>| match Asset::decode(&Bytes::from(held?)) {
+        Ok(Asset::Retrievable { plugin }) => Some(plugin),
+        // Where nobody said what a column holds, it may hold anything.
+        _ => None,
+    };
+    ErasedRow {
+        t,
+        sizes_bytes: [gcdoc, nongcdoc, contentmap, contentids].map(size),
+        plugins: [gc_ref, nongc_ref, map_ref, ids_ref].map(plugin),
+    }
+}
+
+/// A row that was erased.
+pub(super) fn erased_row(room: &RoomId, stored: StoredErased) -> Result<ErasedRow, DocStoreError> {
+    let (t, (gcdoc, nongcdoc, contentmap, contentids), (gc_plugin, nongc_plugin, map_plugin, ids_plugin)) = stored;
+    let mut sizes_bytes: Asset4<Option<u64>> = [None; 4];
+    for (size, found) in sizes_bytes.iter_mut().zip([gcdoc, nongcdoc, contentmap, contentids]) {
+        *size = found.map(|found| unsigned(found, || format!("yhub_erased_rows_v1, room {room}, t {t}"))).transpose()?;
+    }
+    Ok(ErasedRow { t, sizes_bytes, plugins: [gc_plugin, nongc_plugin, map_plugin, ids_plugin] })
+}
+
+/// A deleted room.
+pub(super) fn deleted_room(stored: StoredDeletion) -> DeletedRoom {
+    let ((org, docid, branch), (deleted_at_ms, hard, purged_at_ms, by)) = stored;
+    DeletedRoom { room: RoomId::new(&org, &docid, &branch), tombstone: Tombstone { deleted_at_ms, hard, purged_at_ms, by } }
+}
+
+/// A room of which these rows are stored: keys, and how long their columns are. A key that cannot be read counts as oldest.
+pub(super) fn overview(room: RoomId, rows: Vec<(String, StoredSizes)>, tombstone: Option<Tombstone>) -> RoomOverview {
+    let mut sizes_bytes: Asset4<u64> = [0; 4];
+    for (_, (gcdoc, nongcdoc, contentmap, contentids)) in &rows {
+        for (sum, length) in sizes_bytes.iter_mut().zip([gcdoc, nongcdoc, contentmap, contentids]) {
+            *sum = sum.saturating_add(length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0));
+        }
+    }
+    let count = rows.len() as u64;
+    let newest = rows.into_iter().map(|(t, _)| t).max_by_key(|t| (t.parse::<StreamClock>().ok(), t.clone()));
+    RoomOverview { room, newest: newest.unwrap_or_default(), rows: count, sizes_bytes, tombstone }
+}
+
+/// What is on a room that must not be erased.
+pub(super) fn hold(stored: StoredHold) -> Result<Hold, DocStoreError> {
+    let ((org, docid, branch), by, reason, at_ms) = stored;
+    let room = RoomId::new(&org, &docid, &branch);
+    let at_ms = unsigned(at_ms, || format!("yhub_holds_v1, column at_ms, of room {room}"))?;
+    Ok(Hold { room, by, reason, at_ms })
 }
 
 #[cfg(test)]

@@ -66,6 +66,11 @@ impl StreamAdmin for EmbeddedLog {
         self.write(0, move |tx| aside::clear(tx, &room)).await
     }
 
+    async fn discard(&self, room: &RoomId, id: &QuarantineId) -> Result<Option<u64>, StreamLogError> {
+        let (room, id) = (room.clone(), id.clone());
+        self.write(0, move |tx| aside::discard(tx, &room, &id)).await
+    }
+
     async fn reconcile(&self, cursor: Option<&str>, max: usize) -> Result<Reconciled, StreamLogError> {
         let after = after(cursor)?;
         self.write(0, move |tx| reconcile(tx, after, max)).await

@@ -1,4 +1,4 @@
-//! The statements on streams that are set aside, released or emptied, one function an operation. All run inside a
+//! The statements on streams that are set aside, released, discarded or emptied, one function an operation. All run inside a
 //! transaction that the caller opens.
 
 use bytes::Bytes;
@@ -88,6 +88,14 @@ pub(crate) fn release(tx: &mut Tx<'_>, room: &RoomId, id: &QuarantineId) -> Resu
     // Read rather than handed over, for the same reason.
     tx.news.to_read.push(room.clone());
     Ok(Some(places.len() as u64))
+}
+
+pub(crate) fn discard(tx: &mut Tx<'_>, room: &RoomId, id: &QuarantineId) -> Result<Option<u64>, OpError> {
+    let Some(head) = head(tx, room)? else { return Ok(None) };
+    let Some(number) = find(tx.conn, head.id, id)? else { return Ok(None) };
+    let gone = diesel::delete(stream_entries::table.filter(stream_entries::room.eq(-number))).execute(tx.conn)?;
+    diesel::delete(stream_quarantined::table.find(number)).execute(tx.conn)?;
+    Ok(Some(gone as u64))
 }
 
 pub(crate) fn clear(tx: &mut Tx<'_>, room: &RoomId) -> Result<u64, OpError> {

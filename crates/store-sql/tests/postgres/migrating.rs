@@ -58,7 +58,7 @@ fn objects(url: &str) -> Vec<String> {
 fn from_nothing_and_again() {
     let database = Database::empty();
     let options = database.options();
-    assert_eq!(migrate_postgres(&options).expect("migrate"), ["0001", "0002"]);
+    assert_eq!(migrate_postgres(&options).expect("migrate"), ["0001", "0002", "0003"]);
     let first = objects(&database.url);
     assert!(first.len() > 30, "{first:?}");
     assert_eq!(migrate_postgres(&options).expect("again"), [""; 0]);
@@ -68,7 +68,7 @@ fn from_nothing_and_again() {
 #[tokio::test]
 async fn inside_a_runtime_that_must_not_be_blocked() {
     let database = Database::empty();
-    assert_eq!(migrate_postgres(&database.options()).expect("migrate").len(), 2);
+    assert_eq!(migrate_postgres(&database.options()).expect("migrate").len(), 3);
     connect(database.options()).await.check().await.expect("check");
 }
 
@@ -82,7 +82,7 @@ fn many_at_once_do_it_once() {
             all.into_iter().flat_map(|one| one.join().expect("no panic")).collect()
         });
         applied.sort();
-        assert_eq!(applied, ["0001", "0002"]);
+        assert_eq!(applied, ["0001", "0002", "0003"]);
     }
 }
 
@@ -91,7 +91,7 @@ async fn tables_of_y_hub_are_taken_over_as_they_are() {
     let database = Database::empty();
     support::execute(&database.url, THEIRS);
     let before = objects(&database.url);
-    assert_eq!(migrate_postgres(&database.options()).expect("migrate"), ["0001", "0002"]);
+    assert_eq!(migrate_postgres(&database.options()).expect("migrate"), ["0001", "0002", "0003"]);
     let after = objects(&database.url);
     assert!(before.iter().all(|theirs| after.contains(theirs)), "{before:?} became {after:?}");
     // And the others are what a new database has.
@@ -128,7 +128,13 @@ fn going_down_drops_no_documents() {
     let set_aside = "INSERT INTO yhub_quarantines_v1 (org, docid, branch, qid, class, signature, reason, from_clock, upto_clock, \
          at_ms) VALUES ('o', 'd', 'main', 'q', 'c', 's', 'r', '1-0', '2-0', 1)";
     let first = objects(url);
+    let held = "INSERT INTO yhub_holds_v1 VALUES ('o', 'd', 'main', 'me', 'r', 1)";
+    let erased = "INSERT INTO yhub_erased_rows_v1 (org, docid, branch, t) VALUES ('o', 'd', 'main', '1-0')";
+    let receipt = "INSERT INTO yhub_deletion_receipts_v1 VALUES ('o', 'd', 'main', 1, '{}')";
     for (row, table, versions_left) in [
+        (held, "yhub_holds_v1", 3),
+        (erased, "yhub_erased_rows_v1", 3),
+        (receipt, "yhub_deletion_receipts_v1", 3),
         (set_aside, "yhub_quarantines_v1", 2),
         ("INSERT INTO yhub_ydoc_v1 (org, docid, branch, t) VALUES ('o', 'd', 'main', '1-0')", "yhub_ydoc_v1", 1),
         ("INSERT INTO yhub_ydoc_tombstones_v1 VALUES ('o', 'd', 'main', 1, true, null, null)", "yhub_ydoc_tombstones_v1", 1),
@@ -188,7 +194,7 @@ fn what_fails_is_taken_back() {
     let below = std::error::Error::source(&error).expect("what the server said").to_string();
     assert!(matches!(error, ConnectError::Migration { .. }) && below.contains("yhub_failures_v1"), "{error:?}");
     support::execute(&database.url, "DROP VIEW yhub_failures_v1");
-    assert_eq!(migrate_postgres(&database.options()).expect("migrate"), ["0002"], "the first was done");
+    assert_eq!(migrate_postgres(&database.options()).expect("migrate"), ["0002", "0003"], "the first was done");
 }
 
 #[test]
@@ -208,7 +214,7 @@ fn another_migration_is_waited_for() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             holder.query("SELECT pg_advisory_unlock($1)", &[&lock]).await.expect("unlock");
-            assert_eq!(migrating.join().expect("no panic").expect("migrate"), ["0001", "0002"]);
+            assert_eq!(migrating.join().expect("no panic").expect("migrate"), ["0001", "0002", "0003"]);
         });
     });
 }

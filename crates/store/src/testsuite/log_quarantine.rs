@@ -414,3 +414,30 @@ pub async fn a_cancelled_one_is_whole_or_absent(rig: StreamLogRig) {
     let rooms: HashSet<_> = rig.claim_all(&worker("w")).await.into_iter().map(|task| task.room).collect();
     assert_eq!(rooms.len(), 30);
 }
+
+/// What is discarded is gone, with its name, and nothing else: neither others of the room nor the room's stream.
+pub async fn discarding_erases_one_and_forgets_it(rig: StreamLogRig) {
+    let discard = async |room: RoomId, id| rig.admin.discard(&room, &id).await.expect("discard");
+    assert_eq!(discard(room(1), qid(1)).await, None, "an unknown room");
+    append(rig.log(), &room(1), &["a", "b", "c"]).await;
+    append(rig.log(), &room(2), &["d"]).await;
+    assert_eq!(discard(room(1), qid(1)).await, None, "an unknown name");
+    assert!(quarantine(&rig, &room(1), &qid(1)).await);
+    append(rig.log(), &room(1), &["later"]).await;
+    assert!(quarantine(&rig, &room(1), &qid(2)).await);
+    assert!(quarantine(&rig, &room(2), &qid(1)).await);
+    append(rig.log(), &room(1), &["last"]).await;
+    let before = entries(rig.log(), &room(1)).await;
+    assert_eq!(discard(room(1), qid(1)).await, Some(3));
+    assert_eq!(discard(room(1), qid(1)).await, None, "it is forgotten");
+    assert_eq!(set_aside(&rig, &room(1), &qid(1)).await, []);
+    assert_eq!(release(&rig, &room(1), &qid(1)).await, None);
+    assert_eq!(texts(&set_aside(&rig, &room(1), &qid(2)).await), ["-", "later"]);
+    assert_eq!(texts(&set_aside(&rig, &room(2), &qid(1)).await), ["d"]);
+    assert_eq!(all_quarantined(&rig, None).await.len(), 2);
+    assert_eq!(entries(rig.log(), &room(1)).await, before);
+    assert_eq!(rig.claim_all(&worker("w")).await.len(), 2, "one task a room, as ever");
+    // Under the same name another stream may be set aside.
+    assert!(quarantine(&rig, &room(1), &qid(1)).await);
+    assert_eq!(texts(&set_aside(&rig, &room(1), &qid(1)).await), ["-", "last"]);
+}

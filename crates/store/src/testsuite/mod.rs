@@ -3,13 +3,16 @@
 //! ```ignore
 //! yhub_store::stream_log_conformance!(async { my_stream_log_rig().await });
 //! yhub_store::doc_store_conformance!(async { my_doc_store_rig().await });
+//! yhub_store::asset_store_conformance!(async { my_asset_store_rig().await });
 //! yhub_store::response_cache_conformance!(async { my_response_cache_rig().await });
 //! ```
 //!
 //! Each macro makes one `#[tokio::test]` a case, with a rig of its own; so the crate that uses it needs tokio as `tokio`.
 //! A case states one sentence of the traits' documentation.
 
+pub mod assets;
 pub mod cache;
+pub mod docs_deletions;
 pub mod docs_failures;
 pub mod docs_rows;
 pub mod docs_safety;
@@ -19,14 +22,17 @@ pub mod log_quarantine;
 pub mod log_read;
 pub mod log_tail;
 pub mod log_tasks;
+mod memory_assets;
 mod support;
 
 use std::{any::Any, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use yhub_core::{ManualTime, RoomId, StreamClock};
+use yhub_core::{AssetId, ManualTime, RoomId, StreamClock};
 
-use crate::{DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog};
+pub use memory_assets::MemoryAssets;
+
+use crate::{AssetStore, DeletionStore, DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog};
 
 /// A case that takes longer than this hangs.
 const CASE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -114,6 +120,8 @@ pub struct DocStoreRig {
     pub docs: Arc<dyn DocStore>,
     /// The records of failures and quarantines beside its rows.
     pub failures: Arc<dyn FailureStore>,
+    /// What deletes, beside its rows.
+    pub deletions: Arc<dyn DeletionStore>,
     /// What must live as long as the case.
     pub keep: Box<dyn Any + Send>,
 }
@@ -124,6 +132,16 @@ pub struct ResponseCacheRig {
     pub cache: Arc<dyn ResponseCache>,
     /// Its time.
     pub control: Arc<dyn LogControl>,
+    /// What must live as long as the case.
+    pub keep: Box<dyn Any + Send>,
+}
+
+/// A store of assets of its own for one case.
+pub struct AssetStoreRig {
+    /// The engine, empty and initialised.
+    pub assets: Arc<dyn AssetStore>,
+    /// Does it take the asset of this id, or pass it on?
+    pub takes: Box<dyn Fn(&AssetId) -> bool + Send + Sync>,
     /// What must live as long as the case.
     pub keep: Box<dyn Any + Send>,
 }
@@ -163,6 +181,7 @@ macro_rules! stream_log_conformance {
             log_quarantine: leaves_a_filler_and_one_task, a_claimed_task_stays_the_only_one, what_is_set_aside_can_be_read,
             later_entries_stand_above, following_from_before_is_a_gap, a_follower_that_is_up_to_date_is_told_of_a_gap,
             releasing_restores_and_forgets, what_is_released_arrives, releasing_enqueues_once, releasing_the_unknown_is_none,
+            discarding_erases_one_and_forgets_it,
             a_room_without_entries_is_left_alone, a_second_time_under_one_name_does_nothing, streams_set_aside_do_not_mix,
             listings_show_what_is_set_aside, odd_room_names_are_kept_apart, nothing_is_lost_or_doubled_under_load,
             a_cancelled_one_is_whole_or_absent;
@@ -197,6 +216,13 @@ macro_rules! doc_store_conformance {
             a_quarantine_is_named_when_its_room_is_read, a_recorded_quarantine_stays_as_it_is, a_quarantine_ends_once,
             quarantines_come_oldest_first, quarantines_come_in_pages, odd_rooms_fail_apart,
             names_that_cannot_be_kept_are_refused_as_names;
+            docs_deletions: only_a_soft_deletion_is_taken_back, only_what_is_due_is_hardened,
+            only_rows_of_rooms_deleted_for_good_are_erased,
+            what_is_erased_is_noted_until_the_receipt_is_there, erased_rows_say_where_their_assets_are, the_first_receipt_stays,
+            a_hold_forbids_erasing, the_first_hold_stays, of_a_hold_and_a_deletion_one_is_first,
+            whoever_erases_each_row_is_noted_once, tombstones_are_found_by_state, listings_in_pages_have_each_room_once,
+            the_rooms_of_an_organisation_are_listed, an_overview_counts_rows_and_bytes, a_duty_has_one_owner_at_a_time,
+            names_with_nul_are_kept_or_refused;
         );
     };
 }
@@ -209,6 +235,21 @@ macro_rules! response_cache_conformance {
         $crate::conformance_cases!($rig;
             cache: bytes_come_back_exactly, other_questions_have_other_answers, a_place_is_reserved_once, the_next_takes_the_place, a_time_ends,
             what_cannot_be_kept_is_not_there, a_forgotten_room_takes_nobody_along, a_room_with_many_is_forgotten;
+        );
+    };
+}
+
+/// One test for each case of stored assets, on the rig that the expression makes: a future of an
+/// [`AssetStoreRig`](crate::testsuite::AssetStoreRig).
+#[macro_export]
+macro_rules! asset_store_conformance {
+    ($rig:expr) => {
+        $crate::conformance_cases!($rig;
+            assets: an_unknown_asset_is_none, assets_come_back_exactly, the_next_takes_the_place, what_is_deleted_is_gone,
+            big_assets_are_whole, odd_names_are_kept_apart, what_is_passed_on_is_not_there, a_room_is_listed_without_others,
+            listings_come_in_pages, a_listing_says_what_is_there, what_is_listed_can_be_deleted_meanwhile,
+            stores_at_once_leave_one_whole, a_cancelled_store_is_whole_or_absent, preparing_again_changes_nothing,
+            check_answers;
         );
     };
 }

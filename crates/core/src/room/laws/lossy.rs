@@ -261,7 +261,9 @@ impl World {
                     node.cut_ids += cut_ids;
                 }
                 Effect::Credit { .. } | Effect::Cork(_) | Effect::SnapshotSize(_) => {}
-                Effect::BadLine { .. } | Effect::NotRecovered => panic!("{effect:?}"),
+                Effect::BadLine { .. } | Effect::NotRecovered | Effect::LookForDeletion | Effect::End { .. } => {
+                    panic!("{effect:?}")
+                }
             }
         }
     }

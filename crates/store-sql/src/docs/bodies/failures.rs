@@ -11,27 +11,11 @@ use diesel_async::RunQueryDsl;
 use yhub_core::RoomId;
 use yhub_store::{FailureReport, QuarantineId, QuarantineRecord};
 
-use super::Conn;
+use super::{Conn, start};
 use crate::{
     docs::records::{MAX_SIGNATURE, MAX_TEXT, StoredFailure, StoredName, StoredQuarantine, kept, number},
     schema::documents::{yhub_failures_v1 as failures, yhub_quarantines_v1 as quarantines},
 };
-
-/// Rows of one room, in a table that has rooms.
-macro_rules! of_room {
-    ($table:ident, $room:expr) => {
-        $table::org.eq($room.org()).and($table::docid.eq($room.docid())).and($table::branch.eq($room.branch()))
-    };
-}
-
-/// Rows of the rooms after one, in the order of their parts.
-macro_rules! after_room {
-    ($table:ident, $room:expr) => {
-        $table::org.gt($room.org()).or($table::org
-            .eq($room.org())
-            .and($table::docid.gt($room.docid()).or($table::docid.eq($room.docid()).and($table::branch.gt($room.branch())))))
-    };
-}
 
 /// Records a failure over the one before it in this room.
 pub(super) async fn record(conn: &mut Conn<'_>, report: &FailureReport) -> QueryResult<()> {
@@ -111,11 +95,6 @@ pub(super) async fn failures(conn: &mut Conn<'_>, after: Option<&RoomId>, max: u
         ))
         .load(conn)
         .await
-}
-
-/// Where a listing starts: at the beginning, or after a room. No room stands before the one without any name.
-fn start(after: Option<&RoomId>) -> (bool, RoomId) {
-    (after.is_none(), after.cloned().unwrap_or_else(|| RoomId::new("", "", "")))
 }
 
 /// Records a quarantine, unless one of this name is recorded.

@@ -3,6 +3,27 @@
 //! Written against `Conn`, `Engine` and `together` of the module above, which takes this one in by its path: it is compiled
 //! once for each database. Nothing in a body is one database's own.
 
+/// Rows of one room, in a table that has rooms.
+macro_rules! of_room {
+    ($table:ident, $room:expr) => {
+        $table::org.eq($room.org()).and($table::docid.eq($room.docid())).and($table::branch.eq($room.branch()))
+    };
+}
+
+/// Rows of the rooms after one, in the order of their parts. The first condition is one that an index serves.
+macro_rules! after_room {
+    ($table:ident, $room:expr) => {
+        $table::org.ge($room.org()).and(
+            $table::org
+                .gt($room.org())
+                .or($table::docid.gt($room.docid()))
+                .or($table::docid.eq($room.docid()).and($table::branch.gt($room.branch()))),
+        )
+    };
+}
+
+mod deleting;
+mod deletions;
 mod failures;
 mod versions;
 
@@ -10,7 +31,7 @@ use async_trait::async_trait;
 use yhub_core::RoomId;
 use yhub_store::{
     AssetSelection, DocStore, DocStoreError, FailureReport, FailureStore, FailureTally, Page, QuarantineId, QuarantineRecord,
-    RoomFailure, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, Tombstone,
+    RoomFailure, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, Tombstone, TombstoneOutcome,
 };
 
 use self::versions::NewVersion;
@@ -45,13 +66,18 @@ impl DocStore for Engine {
         self.within(Some(&room), Access::Write, move |tx| Box::pin(async move { store(tx, &version).await })).await
     }
 
-    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<(), DocStoreError> {
+    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError> {
         let of = room.clone();
         self.within(Some(room), Access::Write, move |tx| {
             Box::pin(async move {
                 // The lock that `store` holds while it inserts: see there. Epoch 0 raises no fence.
                 versions::raise_fence(tx, &of, 0).await?;
-                Ok(versions::put_tombstone(tx, &of, &tombstone).await?)
+                // Whoever puts a hold takes that lock too: either we see theirs, or they come after us.
+                if tombstone.hard && deletions::is_held(tx, &of).await? {
+                    return Err(Stop::Outcome(TombstoneOutcome::Held));
+                }
+                versions::put_tombstone(tx, &of, &tombstone).await?;
+                Ok(TombstoneOutcome::Recorded)
             })
         })
         .await
@@ -71,7 +97,13 @@ impl DocStore for Engine {
 /// Fails unless every column of every table is there and may be read.
 pub(super) async fn look_at_columns(conn: &mut Conn<'_>) -> diesel::QueryResult<()> {
     versions::look_at_columns(conn).await?;
+    deletions::look_at_columns(conn).await?;
     failures::look_at_columns(conn).await
+}
+
+/// Where a listing starts: at the beginning, or after a room. No room stands before the one without any name.
+fn start(after: Option<&RoomId>) -> (bool, RoomId) {
+    (after.is_none(), after.cloned().unwrap_or_else(|| RoomId::new("", "", "")))
 }
 
 /// Stores a version, in a transaction of its own.

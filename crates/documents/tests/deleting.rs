@@ -1,0 +1,437 @@
+//! Deleting rooms, one after the other: what is kept and what is erased, what the receipt says, holds, retention, orphans.
+
+#![expect(clippy::unwrap_used, reason = "in a test")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde_json::Value;
+use support::{Rig, collected, write};
+use yhub_core::{Asset, AssetId, AssetIdKind, RoomId, StreamClock, StreamMessage, Variant};
+use yhub_documents::{
+    Compacted, DeleteKind, Deleted, Documents, DocumentsError, DueRoom, OrphanCursor, Purged, QuarantineReason, SetAside,
+};
+use yhub_store::{
+    AssetPlugins, AssetSelection, Branches, CacheKey, FailureReport, Hold, Page, Restored, StoreOutcome, StoreVersion,
+    StoredName, TaskEpoch, Tombstone, TombstoneFilter, TombstoneState, testsuite::MemoryAssets,
+};
+
+const PLUGIN: &str = "memory:v1";
+const ALL: Page<'static> = Page { after: None, max: 1_000 };
+
+/// A rig that has a place for assets.
+fn rig() -> Rig {
+    let mut rig = Rig::new();
+    rig.assets = place();
+    rig
+}
+
+fn place() -> Arc<AssetPlugins> {
+    Arc::new(AssetPlugins::new(vec![Arc::new(MemoryAssets::new(PLUGIN, Branches::All))], Duration::ZERO))
+}
+
+fn gc_doc(room: &RoomId, t: &str) -> AssetId {
+    AssetId { kind: AssetIdKind::YDoc { gc: true }, room: room.clone(), t: t.to_owned() }
+}
+
+/// Stores an object without a row.
+async fn put_object(rig: &Rig, room: &RoomId, t: &str) {
+    let asset = Asset::YDoc { update: Bytes::from_static(b"update") }.encode();
+    assert!(rig.assets.store(&gc_doc(room, t), asset).await.unwrap().is_reference);
+}
+
+/// A row at `ms` whose document without deleted content is an object.
+fn row(room: &RoomId, ms: u64) -> StoreVersion {
+    let inline = Asset::YDoc { update: Bytes::from_static(b"update") }.encode();
+    let reference = Asset::Retrievable { plugin: PLUGIN.into() }.encode();
+    StoreVersion {
+        room: room.clone(),
+        clock: StreamClock::new(ms, 0),
+        assets: [reference, inline.clone(), inline.clone(), inline],
+        is_reference: [true, false, false, false],
+        replaces: Vec::new(),
+        epoch: TaskEpoch(0),
+    }
+}
+
+async fn put_row(rig: &Rig, room: &RoomId, ms: u64) {
+    put_object(rig, room, &format!("{ms}-0")).await;
+    assert_eq!(rig.docs.store(row(room, ms)).await.unwrap(), StoreOutcome::Stored);
+}
+
+async fn objects(rig: &Rig, of: Option<&RoomId>) -> Vec<AssetId> {
+    let mut found = Vec::new();
+    for place in rig.assets.iter() {
+        let page = place.list(of, None, 1_000).await.unwrap();
+        found.extend(page.items.into_iter().filter_map(|object| match object.name {
+            StoredName::Asset(id) => Some(id),
+            StoredName::Other(_) => None,
+        }));
+    }
+    found.sort_by_key(ToString::to_string);
+    found
+}
+
+async fn set_aside(rig: &Rig) {
+    let why = QuarantineReason { class: "entry".into(), signature: "s".into(), reason: "r".into(), from: None };
+    assert!(matches!(rig.documents().quarantine(&rig.room, why).await.unwrap(), SetAside::Done { .. }));
+}
+
+async fn fail(rig: &Rig) {
+    let report = FailureReport {
+        room: rig.room.clone(),
+        class: "row".into(),
+        signature: "s".into(),
+        attempt: 1,
+        from: StreamClock::ZERO,
+        upto: StreamClock::ZERO,
+        message: "m".into(),
+        at_ms: 1,
+    };
+    rig.failures.record_failure(&report, 0).await.unwrap();
+}
+
+fn answer(rig: &Rig) -> CacheKey {
+    CacheKey { room: rig.room.clone(), endpoint: "activity".into(), arguments: Vec::new() }
+}
+
+async fn cache(rig: &Rig) {
+    rig.cache.cache(&answer(rig), Bytes::from_static(b"what it was"), Duration::from_secs(60)).await.unwrap();
+}
+
+async fn is_cached(rig: &Rig) -> bool {
+    rig.cache.cached(&answer(rig)).await.unwrap().is_some()
+}
+
+async fn delete(rig: &Rig, kind: DeleteKind) -> Deleted {
+    rig.documents().delete(&rig.room, kind, Some("ann")).await.unwrap()
+}
+
+async fn tombstone(rig: &Rig, room: &RoomId) -> Option<Tombstone> {
+    rig.docs.read(room, AssetSelection::NONE).await.unwrap().tombstone
+}
+
+async fn hold(rig: &Rig) {
+    let hold = Hold { room: rig.room.clone(), by: "law".into(), reason: "case 7".into(), at_ms: 1 };
+    assert!(rig.deletions.hold(&hold).await.unwrap());
+}
+
+/// Nothing is left of the room but that it was deleted.
+async fn assert_erased(rig: &Rig, context: &str) {
+    let stored = rig.docs.read(&rig.room, AssetSelection::ALL).await.unwrap();
+    assert_eq!((stored.rows.len(), stored.quarantined.len()), (0, 0), "{context}");
+    assert_eq!(rig.content().await, [], "{context}");
+    assert_eq!(rig.admin.quarantined(Some(&rig.room), None, 100).await.unwrap().items, [], "{context}");
+    assert_eq!(objects(rig, Some(&rig.room)).await, [], "{context}");
+    assert!(rig.failures.failures(ALL).await.unwrap().iter().all(|failure| failure.report.room != rig.room), "{context}");
+    assert!(!is_cached(rig).await, "{context}");
+    for variant in Variant::ALL {
+        assert!(matches!(rig.load(variant).await, Err(DocumentsError::Deleted { .. })), "{context}");
+    }
+}
+
+#[tokio::test]
+async fn a_soft_deletion_keeps_everything_and_is_taken_back() {
+    let rig = Rig::new();
+    let (stored, late) = (write(7, 0, "stored"), write(9, 0, "late"));
+    rig.write(&stored, "ann").await;
+    rig.compact().await.unwrap();
+    rig.write(&late, "bob").await;
+    cache(&rig).await;
+    let Deleted::Kept(first) = delete(&rig, DeleteKind::Soft).await else { panic!() };
+    assert_eq!((first.hard, first.by.as_deref(), first.purged_at_ms), (false, Some("ann"), None));
+    assert!(!is_cached(&rig).await);
+    assert!(matches!(rig.load(Variant::Gc).await, Err(DocumentsError::Deleted { .. })));
+    let told = rig.entries().await.pop().and_then(|entry| entry.message);
+    assert_eq!(told, Some(StreamMessage::encode_tombstone()));
+    // What is written before everybody has heard of it is stored, too.
+    rig.pass();
+    let Deleted::Kept(again) = delete(&rig, DeleteKind::Soft).await else { panic!() };
+    assert_eq!(again, first, "time and author stay");
+    rig.compact().await.unwrap();
+    assert_eq!(rig.documents().restore(&rig.room).await.unwrap(), Restored::Restored);
+    for variant in Variant::ALL {
+        assert_eq!(collected(&[rig.load(variant).await.unwrap().base]), collected(&[&stored, &late]));
+    }
+    assert_eq!(rig.documents().restore(&rig.room).await.unwrap(), Restored::NotDeleted);
+}
+
+#[tokio::test]
+async fn a_hard_deletion_erases_everything_and_says_so() {
+    let rig = rig();
+    let other = RoomId::new("org", "doc", "other");
+    for room in [&rig.room, &other] {
+        put_row(&rig, room, 1_000).await;
+        put_row(&rig, room, 2_000).await;
+        // Of a row that is gone, or never was.
+        put_object(&rig, room, "500-0").await;
+    }
+    rig.write(&write(7, 0, "set aside"), "ann").await;
+    rig.write(&write(8, 0, "this too"), "ann").await;
+    set_aside(&rig).await;
+    rig.write(&write(9, 0, "in the stream"), "bob").await;
+    fail(&rig).await;
+    cache(&rig).await;
+    let Deleted::Erased(receipt) = delete(&rig, DeleteKind::Hard).await else { panic!() };
+    assert_erased(&rig, "").await;
+    assert_eq!((rig.docs.read(&other, AssetSelection::NONE).await.unwrap().rows.len(), objects(&rig, None).await.len()), (2, 3));
+    let said: Value = serde_json::from_str(&receipt.json).unwrap();
+    let purged_at_ms = receipt.purged_at_ms;
+    assert_eq!((&said["docid"], &said["branch"], &said["org"]), (&"doc".into(), &"main".into(), &"org".into()));
+    assert_eq!((&said["deletedBy"], &said["purgedAt"]), (&"ann".into(), &purged_at_ms.into()));
+    let erased = &said["erased"];
+    assert_eq!((&erased["rows"]["count"], &erased["rows"]["listed"][1]["t"]), (&2.into(), &"2000-0".into()));
+    let lengths: u64 = row(&other, 1).assets.iter().map(|asset| asset.len() as u64).sum();
+    assert_eq!(erased["rows"]["bytes"], 2 * lengths);
+    let listed = erased["objects"]["listed"].as_array().unwrap();
+    let ids: Vec<_> = listed.iter().map(|object| object["id"].as_str().unwrap().to_owned()).collect();
+    let expected = ["1000-0", "2000-0", "500-0"].map(|t| gc_doc(&rig.room, t).to_string());
+    assert_eq!(ids, expected);
+    assert!(listed.iter().all(|object| object["plugin"] == PLUGIN && object["bytes"].as_u64().unwrap() > 6));
+    assert_eq!((&erased["setAside"]["count"], &erased["setAside"]["listed"][0]["entries"]), (&1.into(), &2.into()));
+    // The filler that setting aside left, and what came after it.
+    assert_eq!(erased["streamEntries"], 2);
+    assert_eq!(tombstone(&rig, &rig.room).await.unwrap().purged_at_ms, Some(purged_at_ms));
+    // Again, whatever is asked for; and nothing takes it back.
+    rig.pass();
+    for kind in [DeleteKind::Hard, DeleteKind::Soft] {
+        assert_eq!(delete(&rig, kind).await, Deleted::Erased(receipt.clone()));
+    }
+    assert_eq!(rig.documents().restore(&rig.room).await.unwrap(), Restored::Refused);
+}
+
+#[tokio::test]
+async fn a_room_whose_content_was_kept_can_be_erased_later() {
+    let rig = rig();
+    put_row(&rig, &rig.room, 1_000).await;
+    let Deleted::Kept(first) = delete(&rig, DeleteKind::Soft).await else { panic!() };
+    rig.pass();
+    assert!(matches!(delete(&rig, DeleteKind::Hard).await, Deleted::Erased(_)));
+    assert_erased(&rig, "").await;
+    assert_eq!(tombstone(&rig, &rig.room).await.unwrap().deleted_at_ms, first.deleted_at_ms);
+}
+
+#[tokio::test]
+async fn a_room_that_nobody_knows_is_deleted_all_the_same() {
+    let rig = Rig::new();
+    let Deleted::Erased(receipt) = delete(&rig, DeleteKind::Hard).await else { panic!() };
+    let said: Value = serde_json::from_str(&receipt.json).unwrap();
+    assert_eq!((&said["erased"]["rows"]["count"], &said["erased"]["streamEntries"]), (&0.into(), &0.into()));
+    assert_eq!(rig.documents().purge(&RoomId::new("o", "d", "b"), None).await.unwrap(), Purged::NotForGood);
+}
+
+#[tokio::test]
+async fn a_hold_keeps_a_room_from_being_erased() {
+    let rig = rig();
+    put_row(&rig, &rig.room, 1_000).await;
+    let update = write(7, 0, "evidence");
+    rig.write(&update, "ann").await;
+    hold(&rig).await;
+    let Deleted::Held(Some(hold_on)) = delete(&rig, DeleteKind::Hard).await else { panic!() };
+    assert_eq!((hold_on.by.as_str(), hold_on.reason.as_str()), ("law", "case 7"));
+    assert_eq!((tombstone(&rig, &rig.room).await, rig.content().await.len()), (None, 1));
+    assert!(matches!(delete(&rig, DeleteKind::Soft).await, Deleted::Kept(_)));
+    assert!(matches!(delete(&rig, DeleteKind::Hard).await, Deleted::Held(Some(_))));
+    assert_eq!((rig.rows().await.len(), rig.content().await.len(), objects(&rig, None).await.len()), (1, 1, 1));
+    assert!(rig.deletions.release_hold(&rig.room).await.unwrap());
+    // One that comes when the deletion is on record already keeps what is still there.
+    rig.docs.put_tombstone(&rig.room, Tombstone { deleted_at_ms: 1, hard: true, purged_at_ms: None, by: None }).await.unwrap();
+    hold(&rig).await;
+    assert_eq!(rig.documents().purge(&rig.room, None).await.unwrap(), Purged::Held);
+    assert!(matches!(delete(&rig, DeleteKind::Soft).await, Deleted::Held(Some(_))));
+    let swept = rig.documents().resume_deletions(i64::MAX, None, 10).await.unwrap();
+    assert_eq!((swept.held, swept.erased), (vec![rig.room.clone()], vec![]));
+    assert_eq!((rig.rows().await.len(), rig.content().await.len(), objects(&rig, None).await.len()), (1, 1, 1));
+    assert!(rig.deletions.release_hold(&rig.room).await.unwrap());
+    let swept = rig.documents().resume_deletions(i64::MAX, None, 10).await.unwrap();
+    assert_eq!((swept.held, swept.erased), (vec![], vec![rig.room.clone()]));
+    assert_erased(&rig, "").await;
+}
+
+/// What cannot be shown to be gone is not said to be.
+#[tokio::test]
+async fn objects_in_a_place_that_is_not_configured_keep_the_deletion_open() {
+    let mut rig = rig();
+    put_row(&rig, &rig.room, 1_000).await;
+    let place = std::mem::take(&mut rig.assets);
+    let error = rig.documents().delete(&rig.room, DeleteKind::Hard, None).await.unwrap_err();
+    assert!(matches!(error, DocumentsError::Assets { .. }), "{error:?}");
+    assert_eq!(rig.deletions.receipt(&rig.room).await.unwrap(), None);
+    let pending = TombstoneFilter { org: None, state: TombstoneState::PurgePending };
+    assert_eq!(rig.deletions.tombstones(pending, ALL).await.unwrap().len(), 1);
+    rig.assets = place;
+    let Deleted::Erased(receipt) = delete(&rig, DeleteKind::Hard).await else { panic!() };
+    let said: Value = serde_json::from_str(&receipt.json).unwrap();
+    assert_eq!((&said["erased"]["rows"]["count"], &said["erased"]["objects"]["count"]), (&1.into(), &1.into()));
+    assert_erased(&rig, "").await;
+}
+
+/// The line is above whatever anybody has heard of, also where the log has forgotten it.
+#[tokio::test]
+async fn everybody_hears_of_a_deletion() {
+    let rig = Rig::new();
+    let ahead = 1_800_000_000_000;
+    rig.docs.store(row(&rig.room, ahead)).await.unwrap();
+    delete(&rig, DeleteKind::Soft).await;
+    assert!(rig.entries().await[0].clock > StreamClock::new(ahead, 0));
+}
+
+/// Whoever deleted the room died before they told anybody, or somebody has not heard it: a compaction tells them, once.
+#[tokio::test]
+async fn a_compaction_tells_of_a_deletion_that_nobody_heard_of() {
+    for hard in [false, true] {
+        let rig = Rig::new();
+        rig.write(&write(7, 0, "hello"), "ann").await;
+        let tombstone = Tombstone { deleted_at_ms: 1, hard, purged_at_ms: None, by: None };
+        rig.docs.put_tombstone(&rig.room, tombstone).await.unwrap();
+        rig.compact().await.unwrap();
+        let entries = rig.entries().await;
+        assert_eq!((entries.len(), rig.content().await.len(), rig.rows().await.len()), (1, 0, usize::from(!hard)));
+        assert!(matches!(rig.compact().await.unwrap(), Compacted::Trimmed { trimmed: 1 }));
+        assert_eq!(rig.entries().await, [], "that is the end of it");
+    }
+}
+
+/// Whatever cannot be read of it: a deleted room is deleted, and one deleted for good comes to its end.
+#[tokio::test]
+async fn a_damaged_room_is_deleted_all_the_same() {
+    for hard in [false, true] {
+        let rig = Rig::new();
+        let damaged = [const { Bytes::from_static(b"\x76garbage") }; 4];
+        rig.docs.store(StoreVersion { assets: damaged, ..row(&rig.room, 1_000) }).await.unwrap();
+        rig.write(&write(7, 0, "hello"), "ann").await;
+        assert!(matches!(rig.load(Variant::Gc).await, Err(DocumentsError::Row { .. })));
+        let tombstone = Tombstone { deleted_at_ms: 1, hard, purged_at_ms: None, by: None };
+        rig.docs.put_tombstone(&rig.room, tombstone).await.unwrap();
+        assert!(matches!(rig.load(Variant::Gc).await, Err(DocumentsError::Deleted { .. })), "{hard}");
+        let compacted = rig.compact().await;
+        assert_eq!(matches!(compacted, Ok(Compacted::Trimmed { trimmed: 1 })), hard, "{compacted:?}");
+    }
+}
+
+/// What was set aside stays where it is, and with it the deletion goes on being whole.
+#[tokio::test]
+async fn nothing_set_aside_comes_back_to_a_room_deleted_for_good() {
+    let rig = Rig::new();
+    rig.write(&write(7, 0, "hello"), "ann").await;
+    set_aside(&rig).await;
+    let id = rig.docs.read(&rig.room, AssetSelection::NONE).await.unwrap().quarantined.pop().unwrap();
+    let hard = Tombstone { deleted_at_ms: 1, hard: true, purged_at_ms: None, by: None };
+    rig.docs.put_tombstone(&rig.room, hard).await.unwrap();
+    let released = rig.documents().release(&rig.room, &id).await;
+    assert!(matches!(released, Err(DocumentsError::Deleted { .. })), "{released:?}");
+    rig.write(&write(9, 0, "late"), "ann").await;
+    let why = QuarantineReason { class: "entry".into(), signature: "s".into(), reason: "r".into(), from: None };
+    assert_eq!(rig.documents().quarantine(&rig.room, why).await.unwrap(), SetAside::Nothing);
+}
+
+/// A room that is only deleted softly when its content is due, and not one that was restored, held, or deleted lately.
+#[tokio::test]
+async fn retention_erases_what_is_due_and_nothing_else() {
+    let rig = rig();
+    let named = |docid: &str| RoomId::new("org", docid, "main");
+    let deleted = |deleted_at_ms, hard| Tombstone { deleted_at_ms, hard, purged_at_ms: None, by: Some("ann".into()) };
+    for (docid, at_ms) in [("due", 100), ("held", 100), ("late", 200), ("restored", 100)] {
+        put_row(&rig, &named(docid), 1_000).await;
+        rig.docs.put_tombstone(&named(docid), deleted(at_ms, false)).await.unwrap();
+    }
+    put_row(&rig, &named("living"), 1_000).await;
+    rig.deletions.hold(&Hold { room: named("held"), by: "law".into(), reason: "case 7".into(), at_ms: 1 }).await.unwrap();
+    assert_eq!(rig.documents().restore(&named("restored")).await.unwrap(), Restored::Restored);
+    // Looking changes nothing.
+    let documents = rig.documents();
+    let due: Vec<DueRoom> = documents.due_for_hard(None, 200, ALL).await.unwrap();
+    let seen: Vec<_> = due.iter().map(|due| (due.deleted.room.docid(), due.hold.is_some())).collect();
+    assert_eq!(seen, [("due", false), ("held", true)]);
+    assert_eq!(objects(&rig, None).await.len(), 5);
+    let swept = documents.carry_out_retention(200, None, 10).await.unwrap();
+    assert_eq!((&swept.erased[..], &swept.held[..]), (&[named("due")][..], &[named("held")][..]));
+    assert!(swept.failed.is_empty() && swept.next.is_none(), "{swept:?}");
+    let left: Vec<_> = objects(&rig, None).await.into_iter().map(|id| id.room.docid().to_owned()).collect();
+    assert_eq!(left, ["held", "late", "living", "restored"]);
+    let receipt: Value =
+        serde_json::from_str(&rig.deletions.receipt(&named("due")).await.unwrap().expect("a receipt").json).unwrap();
+    assert_eq!((&receipt["deletedBy"], &receipt["purgedBy"]), (&"ann".into(), &Value::Null));
+    assert_eq!(tombstone(&rig, &named("restored")).await, None);
+    let swept = documents.carry_out_retention(200, None, 10).await.unwrap();
+    assert_eq!((swept.erased.len(), swept.held.len()), (0, 1));
+}
+
+/// In parts: each room has its turn, however many are held.
+#[tokio::test]
+async fn retention_goes_on_after_those_that_are_held() {
+    let rig = Rig::new();
+    let named = |n: u32| RoomId::new("org", &format!("doc-{n}"), "main");
+    for n in 0..9 {
+        let soft = Tombstone { deleted_at_ms: 1, hard: false, purged_at_ms: None, by: None };
+        rig.docs.put_tombstone(&named(n), soft).await.unwrap();
+        if n % 3 != 2 {
+            let hold = Hold { room: named(n), by: "law".into(), reason: "case 7".into(), at_ms: 1 };
+            rig.deletions.hold(&hold).await.unwrap();
+        }
+    }
+    let (mut after, mut erased, mut parts) = (None::<RoomId>, Vec::new(), 0);
+    loop {
+        let swept = rig.documents().carry_out_retention(100, after.as_ref(), 2).await.unwrap();
+        erased.extend(swept.erased);
+        parts += 1;
+        match swept.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!((erased, parts), (vec![named(2), named(5), named(8)], 5));
+}
+
+async fn orphans_of(documents: &Documents, grace: Duration) -> Vec<String> {
+    let (mut from, mut removed) = (OrphanCursor::default(), Vec::new());
+    loop {
+        let part = documents.remove_orphans(from, grace, 2).await.unwrap();
+        assert!(part.looked_at <= 4, "{part:?}");
+        removed.extend(part.removed.into_iter().map(|(place, id)| {
+            assert_eq!(place, PLUGIN);
+            format!("{} {}", id.room.docid(), id.t)
+        }));
+        let Some(next) = part.next else { return removed };
+        from = next;
+    }
+}
+
+/// Objects that no row refers to go, unless a row may still come, or they are too young to tell.
+#[tokio::test]
+async fn only_objects_that_no_row_will_refer_to_are_removed() {
+    let rig = rig();
+    let named = |docid: &str| RoomId::new("org", docid, "main");
+    for docid in ["a", "b"] {
+        put_row(&rig, &named(docid), 1_000).await;
+    }
+    put_object(&rig, &named("a"), "999-5").await;
+    // Beyond its newest row, or of a room without any: a compaction may be about to store that row.
+    put_object(&rig, &named("b"), "1000-1").await;
+    put_object(&rig, &named("c"), "500-0").await;
+    // A key that is no clock.
+    put_object(&rig, &named("a"), "odd").await;
+    let hard = Tombstone { deleted_at_ms: 1, hard: true, purged_at_ms: None, by: None };
+    rig.docs.put_tombstone(&named("gone"), hard.clone()).await.unwrap();
+    put_object(&rig, &named("gone"), "7000-0").await;
+    // A row that is still to be erased: its objects are erased with it, and noted.
+    put_row(&rig, &named("going"), 1_000).await;
+    rig.docs.put_tombstone(&named("going"), hard).await.unwrap();
+    let all = objects(&rig, None).await;
+    // By the log's time, all of them are older than this by an hour at most.
+    let young = Duration::from_millis(rig.log.now_ms().await.unwrap());
+    assert_eq!(orphans_of(&rig.documents(), young).await, [""; 0]);
+    assert_eq!(objects(&rig, None).await, all);
+    assert_eq!(orphans_of(&rig.documents(), Duration::from_secs(3_600)).await, ["a 999-5", "gone 7000-0"]);
+    assert_eq!(objects(&rig, None).await.len(), all.len() - 2);
+    assert_eq!(orphans_of(&rig.documents(), Duration::ZERO).await, [""; 0]);
+    // An asset that lies in its row by now: what is called so elsewhere is left behind.
+    let inline = StoreVersion { is_reference: [false; 4], ..row(&named("d"), 2_000) };
+    rig.docs.store(inline).await.unwrap();
+    put_object(&rig, &named("d"), "2000-0").await;
+    assert_eq!(orphans_of(&rig.documents(), Duration::ZERO).await, [""; 0], "nothing newer yet");
+    put_row(&rig, &named("d"), 3_000).await;
+    assert_eq!(orphans_of(&rig.documents(), Duration::ZERO).await, ["d 2000-0"]);
+}

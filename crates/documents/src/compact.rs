@@ -6,14 +6,16 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::try_join_all};
 use yhub_content::{self as content, ContentIds, ContentMap, UpdateError};
-use yhub_core::{Asset, Plan, RoomId, RoomState, StreamClock, StreamMessage};
-use yhub_store::{AssetKind, AssetSelection, Completed, LogEntry, StoreOutcome, StoreVersion, Task, TaskEpoch, WorkerId};
+use yhub_core::{Asset, AssetId, Plan, RoomId, RoomState, StreamClock, StreamMessage};
+use yhub_store::{
+    Asset4, AssetKind, AssetSelection, Column, Completed, LogEntry, StoreOutcome, StoreVersion, Task, TaskEpoch, WorkerId,
+};
 
 use crate::{
     CompactionFailed, Documents, DocumentsError,
-    delete::{is_content, is_tombstone},
+    delete::{is_content, is_tombstone, objects::asset_id},
     load::{merge_shared, without},
     read::{RoomContent, Row, column, open_entry, payload, row_error},
 };
@@ -115,14 +117,18 @@ impl Documents {
     ) -> Result<Compacted, DocumentsError> {
         let room = &task.room;
         let replaces = content.rows.iter().map(|row| row.t.clone()).collect();
+        let replaced = referred_to(room, &content.rows, upto);
         let (limits, whole_room) = (self.stored_limits(), room.clone());
         let size = content.size_bytes();
         let assets = self.compute.run_sized(size, move || new_assets(&whole_room, &content, &limits)).await;
         let assets = assets.map_err(|source| DocumentsError::Compute { room: room.clone(), source })??;
         fail_point!("compact::merged", task);
-        let is_reference = [false; 4];
-        let columns = assets.clone();
-        let version = StoreVersion { room: room.clone(), clock: upto, assets, is_reference, replaces, epoch: task.epoch };
+        // Before the row: whoever dies in between leaves an object that nothing refers to. The other order leaves a row that refers
+        // to nothing (I-4).
+        let (columns, is_reference) = self.store_assets(room, upto, assets).await?;
+        fail_point!("compact::placed", task);
+        let version =
+            StoreVersion { room: room.clone(), clock: upto, assets: columns.clone(), is_reference, replaces, epoch: task.epoch };
         let outcome = self.store.store(version).await;
         let outcome = outcome.map_err(|source| DocumentsError::Store { room: room.clone(), source })?;
         fail_point!("compact::stored", task);
@@ -136,9 +142,29 @@ impl Documents {
                 self.complete(worker, task, upto, Duration::ZERO, |trimmed| Compacted::Trimmed { trimmed }).await
             }
             StoreOutcome::Stored | StoreOutcome::AlreadyThere => {
+                self.assets.discard(replaced).await;
                 self.complete(worker, task, upto, min_lifetime, |trimmed| Compacted::Stored { upto, trimmed }).await
             }
         }
+    }
+
+    /// Puts the assets of the row `upto` where they belong: what its columns are to hold, and which of them are references.
+    async fn store_assets(
+        &self,
+        room: &RoomId,
+        upto: StreamClock,
+        assets: Asset4<Bytes>,
+    ) -> Result<(Asset4<Bytes>, Asset4<bool>), DocumentsError> {
+        if self.assets.is_empty() {
+            return Ok((assets, [false; 4]));
+        }
+        let t = upto.to_string();
+        let ids = AssetKind::ALL.map(|kind| asset_id(room, kind, &t));
+        let stored = try_join_all(ids.iter().zip(assets).map(|(id, asset)| self.assets.store(id, asset))).await;
+        let stored = stored.map_err(|source| DocumentsError::Assets { room: room.clone(), source })?;
+        let columns: [Column; 4] = stored.try_into().expect("one for each asset");
+        let is_reference = columns.each_ref().map(|column| column.is_reference);
+        Ok((columns.map(|column| column.bytes), is_reference))
     }
 
     /// Whoever deleted the room may have died before they told anybody, and whoever writes here may not have heard it: they are
@@ -180,6 +206,17 @@ impl Documents {
             Err(source) => Err(DocumentsError::Stream { room: task.room.clone(), source }),
         }
     }
+}
+
+/// What rows refer to that the row `upto` replaces: to be deleted once it is there.
+fn referred_to(room: &RoomId, rows: &[Row], upto: StreamClock) -> Vec<(AssetId, String)> {
+    let t = upto.to_string();
+    let of_row = |row: &Row| {
+        let plugins = AssetKind::ALL.map(|kind| Some((asset_id(room, kind, &row.t), row.plugins[kind as usize].clone()?)));
+        plugins.into_iter().flatten().collect::<Vec<_>>()
+    };
+    // One of the same key is not replaced, and what it refers to has the same names.
+    rows.iter().filter(|row| row.t != t).flat_map(of_row).collect()
 }
 
 /// The clock of the last entry that changes the document. Presence does not.

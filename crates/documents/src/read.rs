@@ -1,11 +1,15 @@
 //! Reading one room from both stores, in the order that misses nothing.
 
 use bytes::Bytes;
+use futures_util::{future::try_join_all, try_join};
 use yhub_content::IdSet;
 use yhub_core::{Asset, RoomId, StreamClock, StreamMessage};
-use yhub_store::{AssetKind, AssetSelection, LogEntry, QuarantineId, ReadLimit, ReadPage, StreamLogError, Tombstone, VersionRow};
+use yhub_store::{
+    Asset4, AssetKind, AssetSelection, AssetStoreError, LogEntry, QuarantineId, ReadLimit, ReadPage, StreamLogError, Tombstone,
+    VersionRow,
+};
 
-use crate::{Documents, DocumentsError};
+use crate::{Documents, DocumentsError, delete::objects::asset_id};
 
 /// One read of the stream brings at most so much.
 const PAGE: ReadLimit = ReadLimit { entries: 4096, size_bytes: 16 << 20 };
@@ -15,7 +19,9 @@ pub(crate) struct Row {
     pub(crate) t: String,
     pub(crate) clock: StreamClock,
     /// The payloads of the selected assets, in column order; empty columns are `None`.
-    pub(crate) assets: [Option<Bytes>; 4],
+    pub(crate) assets: Asset4<Option<Bytes>>,
+    /// Who has them, where the column held a reference.
+    pub(crate) plugins: Asset4<Option<String>>,
 }
 
 /// What both stores hold of a room. Every update that was ever accepted is in one of them.
@@ -104,16 +110,55 @@ impl Documents {
         upto_ms: u64,
     ) -> Result<RoomContent, DocumentsError> {
         let Stretch { entries, trimmed_upto } = stretch;
-        let stored = self.store.read_upto(room, assets, upto_ms).await;
-        let stored = stored.map_err(|source| DocumentsError::Store { room: room.clone(), source })?;
-        let rows = if stored.tombstone.as_ref().is_some_and(|tombstone| tombstone.hard) {
-            // Nobody looks into them any more, and what cannot be read must not stand in the way of their end.
-            let clocks = stored.rows.into_iter().filter_map(|row| Some((row.t.parse().ok()?, row.t)));
-            clocks.map(|(clock, t)| Row { t, clock, assets: Default::default() }).collect()
-        } else {
-            stored.rows.into_iter().map(|row| open_row(room, row)).collect::<Result<Vec<_>, _>>()?
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let stored = self.store.read_upto(room, assets, upto_ms).await;
+            let stored = stored.map_err(|source| DocumentsError::Store { room: room.clone(), source })?;
+            let rows = if stored.tombstone.as_ref().is_some_and(|tombstone| tombstone.hard) {
+                // Nobody looks into them any more, and what cannot be read must not stand in the way of their end.
+                let clocks = stored.rows.into_iter().filter_map(|row| Some((row.t.parse().ok()?, row.t)));
+                Ok(clocks.map(|(clock, t)| Row { t, clock, assets: Default::default(), plugins: Default::default() }).collect())
+            } else {
+                try_join_all(stored.rows.into_iter().map(|row| self.open_row(room, row))).await
+            };
+            match rows {
+                Ok(rows) => {
+                    let (tombstone, quarantined) = (stored.tombstone, stored.quarantined);
+                    return Ok(RoomContent { entries, trimmed_upto, rows, tombstone, quarantined });
+                }
+                // Its row may have been replaced since it was read: then another one is there.
+                Err(DocumentsError::Assets { source: AssetStoreError::Missing { .. }, .. }) if attempts < READ_ATTEMPTS => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads a row, and what it refers to.
+    async fn open_row(&self, room: &RoomId, row: VersionRow) -> Result<Row, DocumentsError> {
+        let wrong = |column, what: String| DocumentsError::Row { room: room.clone(), t: row.t.clone(), column, what };
+        let clock = clock_of(room, &row)?;
+        let open = async |kind: AssetKind| {
+            let Some(bytes) = &row.assets[kind as usize] else { return Ok((None, None)) };
+            let asset = Asset::decode(bytes).map_err(|error| wrong(column(kind), error.to_string()))?;
+            let plugin = if let Asset::Retrievable { plugin } = &asset { Some(plugin.clone()) } else { None };
+            let asset = self.assets.resolve(&asset_id(room, kind, &row.t), asset).await;
+            let asset = asset.map_err(|source| DocumentsError::Assets { room: room.clone(), source })?;
+            let payload = match (kind, asset) {
+                (AssetKind::GcDoc | AssetKind::NongcDoc, Asset::YDoc { update }) => update,
+                (AssetKind::ContentMap, Asset::ContentMap { contentmap }) => contentmap,
+                (AssetKind::ContentIds, Asset::ContentIds { contentids }) => contentids,
+                _ => return Err(wrong(column(kind), "the column holds an asset of another kind".into())),
+            };
+            Ok((Some(payload), plugin))
         };
-        Ok(RoomContent { entries, trimmed_upto, rows, tombstone: stored.tombstone, quarantined: stored.quarantined })
+        let [gc, nongc, map, ids] = AssetKind::ALL.map(open);
+        let opened: [_; 4] = try_join!(gc, nongc, map, ids).map(|(gc, nongc, map, ids)| [gc, nongc, map, ids])?;
+        let (mut assets, mut plugins) = (Asset4::default(), Asset4::default());
+        for (at, (asset, plugin)) in opened.into_iter().enumerate() {
+            (assets[at], plugins[at]) = (asset, plugin);
+        }
+        Ok(Row { t: row.t.clone(), clock, assets, plugins })
     }
 
     /// The same with all of the stream, and with what was set aside.
@@ -241,8 +286,8 @@ impl Documents {
                 is_missing |= first.entries.is_empty();
             }
         }
-        let rows = stored.rows.into_iter().map(|row| open_row(room, row)).collect::<Result<Vec<_>, _>>()?;
-        Ok(!is_missing && rows.iter().any(|row| row.clock >= clock))
+        let clocks = stored.rows.iter().map(|row| clock_of(room, row)).collect::<Result<Vec<_>, _>>()?;
+        Ok(!is_missing && clocks.into_iter().any(|row| row >= clock))
     }
 }
 
@@ -270,25 +315,12 @@ pub(crate) fn open_entry(room: &RoomId, entry: &LogEntry) -> Result<Option<Strea
     message.map(Some).map_err(|error| DocumentsError::Entry { room: room.clone(), clock: entry.clock, what: error.to_string() })
 }
 
-pub(crate) fn open_row(room: &RoomId, row: VersionRow) -> Result<Row, DocumentsError> {
-    let wrong = |column, what: String| DocumentsError::Row { room: room.clone(), t: row.t.clone(), column, what };
-    let clock = row.t.parse().map_err(|error| wrong("t", format!("{error}")))?;
-    let mut assets = [None, None, None, None];
-    for kind in AssetKind::ALL {
-        let column = column(kind);
-        let Some(bytes) = &row.assets[kind as usize] else { continue };
-        let asset = Asset::decode(bytes).map_err(|error| wrong(column, error.to_string()))?;
-        assets[kind as usize] = Some(match (kind, asset) {
-            (AssetKind::GcDoc | AssetKind::NongcDoc, Asset::YDoc { update }) => update,
-            (AssetKind::ContentMap, Asset::ContentMap { contentmap }) => contentmap,
-            (AssetKind::ContentIds, Asset::ContentIds { contentids }) => contentids,
-            (_, Asset::Retrievable { plugin }) => {
-                return Err(wrong(column, format!("the asset is kept by the plugin {plugin:?}, which this hub does not have")));
-            }
-            _ => return Err(wrong(column, "the column holds an asset of another kind".into())),
-        });
-    }
-    Ok(Row { t: row.t, clock, assets })
+/// The clock of a row.
+fn clock_of(room: &RoomId, row: &VersionRow) -> Result<StreamClock, DocumentsError> {
+    row.t.parse().map_err(|error| {
+        let what = format!("{error}");
+        DocumentsError::Row { room: room.clone(), t: row.t.clone(), column: "t", what }
+    })
 }
 
 /// The name of the column that holds this asset.
@@ -317,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_room_whose_presence_was_trimmed_reaches_what_was_trimmed() {
-        let row = Row { t: "5-0".into(), clock: StreamClock::new(5, 0), assets: Default::default() };
+        let row = Row { t: "5-0".into(), clock: StreamClock::new(5, 0), assets: Default::default(), plugins: Default::default() };
         let mut content = RoomContent {
             entries: Vec::new(),
             trimmed_upto: StreamClock::new(7, 3),

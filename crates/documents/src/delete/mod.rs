@@ -4,7 +4,7 @@
 //! the line in the stream, which ends the sessions of every node. Each step may run twice, at the same time as another, or be
 //! the last (I-7): whoever deletes again begins at the first one, and the janitor does so for deletions that were not ended.
 
-mod objects;
+pub(crate) mod objects;
 mod orphans;
 mod purge;
 mod receipt;

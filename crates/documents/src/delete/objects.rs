@@ -11,7 +11,7 @@ use crate::{Documents, DocumentsError};
 const AT_ONCE: usize = 500;
 
 /// The name of an asset of the row `t`.
-pub(super) fn asset_id(room: &RoomId, kind: AssetKind, t: &str) -> AssetId {
+pub(crate) fn asset_id(room: &RoomId, kind: AssetKind, t: &str) -> AssetId {
     let kind = match kind {
         AssetKind::GcDoc => AssetIdKind::YDoc { gc: true },
         AssetKind::NongcDoc => AssetIdKind::YDoc { gc: false },

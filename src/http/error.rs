@@ -89,6 +89,15 @@ pub enum HttpError {
         /// What to ask for instead.
         what: String,
     },
+    /// A hold is on the document.
+    #[error("a hold is on this document{}; release it first", by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default())]
+    Held {
+        /// Who put it on, and why.
+        by: Option<String>,
+    },
+    /// The document was deleted for good.
+    #[error("this document was deleted for good")]
+    DeletedForGood,
     /// A request with the same idempotency key is under way.
     #[error("a request with this Idempotency-Key is under way; ask again in a moment")]
     StillUnderWay,
@@ -125,6 +134,8 @@ impl HttpError {
             Self::Deleted => (StatusCode::NOT_FOUND, "doc-deleted"),
             Self::Changed => (StatusCode::PRECONDITION_FAILED, "changed"),
             Self::TooCostly { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "too-costly"),
+            Self::Held { .. } => (StatusCode::CONFLICT, "legal-hold"),
+            Self::DeletedForGood => (StatusCode::CONFLICT, "deleted-for-good"),
             Self::StillUnderWay => (StatusCode::SERVICE_UNAVAILABLE, "still-under-way"),
             Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "key-reused"),
             Self::UpgradeRequired => (StatusCode::UPGRADE_REQUIRED, "upgrade-required"),
@@ -139,15 +150,28 @@ impl HttpError {
         match error {
             DocumentsError::Deleted { .. } => Self::Deleted,
             DocumentsError::Refused { what, .. } => Self::InvalidBody { what: format!("invalid body: {what}") },
-            DocumentsError::Store { source: DocStoreError::Room { why, .. }, .. } => {
-                Self::BadRequest { what: format!("a room of this name cannot be stored: {why}") }
-            }
+            DocumentsError::Store { source: source @ DocStoreError::Room { .. }, .. } => Self::of_store(source),
             DocumentsError::History {
                 source:
                     source @ (UpdateError::TooManyEntries { .. } | UpdateError::NestedTooDeep { .. } | UpdateError::TooManySteps),
                 ..
             } => Self::TooCostly { what: source.to_string() },
             DocumentsError::Compute { source, .. } => Self::of_compute(source),
+            error if error.is_transient() => {
+                log::warn!("a request is told to come again: {}", chain(error));
+                Self::Unavailable
+            }
+            error => {
+                log::error!("a request failed: {}", chain(error));
+                Self::Internal
+            }
+        }
+    }
+
+    /// For the document store.
+    pub(crate) fn of_store(error: &DocStoreError) -> Self {
+        match error {
+            DocStoreError::Room { why, .. } => Self::BadRequest { what: format!("a room of this name cannot be stored: {why}") },
             error if error.is_transient() => {
                 log::warn!("a request is told to come again: {}", chain(error));
                 Self::Unavailable

@@ -208,6 +208,10 @@ impl DeletionStore for MemoryDocs {
         Ok(Vec::new())
     }
 
+    async fn overview_of(&self, _: &RoomId) -> Result<Option<RoomOverview>, DocStoreError> {
+        Err(gone())
+    }
+
     async fn rooms_of(&self, _: &str, _: Option<(&str, &str)>, _: usize) -> Result<Vec<RoomOverview>, DocStoreError> {
         Err(gone())
     }

@@ -97,7 +97,7 @@ pub struct TombstoneFilter<'a> {
 pub struct RoomOverview {
     /// Which.
     pub room: RoomId,
-    /// The key of its newest row.
+    /// The key of its newest row; empty if it has none.
     pub newest: String,
     /// How many rows it has.
     pub rows: u64,
@@ -153,6 +153,9 @@ pub trait DeletionStore: Send + Sync + 'static {
 
     /// The rooms of `org` that have rows: up to `max` after this docid and branch.
     async fn rooms_of(&self, org: &str, after: Option<(&str, &str)>, max: usize) -> Result<Vec<RoomOverview>, DocStoreError>;
+
+    /// What is stored of one room, and whether it was deleted; of one that has neither rows nor a tombstone, nothing.
+    async fn overview_of(&self, room: &RoomId) -> Result<Option<RoomOverview>, DocStoreError>;
 
     /// Puts a hold on a room. One that is there stays as it is, and the answer is false.
     ///

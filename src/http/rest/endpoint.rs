@@ -28,8 +28,16 @@ pub(crate) enum Purpose {
     Rollback,
     /// Have the history forget what is deleted.
     Prune,
-    /// List the rooms of an org.
+    /// List the rooms of an org, and what was deleted of them.
     List,
+    /// Delete a document and keep its content.
+    Delete,
+    /// Take that back.
+    Restore,
+    /// Erase a document for good.
+    HardDelete,
+    /// Keep a document from being erased.
+    Hold,
 }
 
 impl Purpose {
@@ -39,6 +47,10 @@ impl Purpose {
             Self::Rollback => "rollback",
             Self::Prune => "prune",
             Self::List => "list",
+            Self::Delete => "delete",
+            Self::Restore => "restore",
+            Self::HardDelete => "hard-delete",
+            Self::Hold => "hold",
         }
     }
 }
@@ -133,6 +145,8 @@ pub(crate) struct Endpoint {
     /// What stands behind it: ``, or `/restore`.
     pub(crate) tail: &'static str,
     pub(crate) needs: Right,
+    /// A parameter of the query which, if it is `true`, takes another right.
+    pub(crate) needs_if: Option<(&'static str, Right)>,
     /// One line for people.
     pub(crate) summary: &'static str,
     /// More for people.

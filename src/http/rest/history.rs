@@ -60,6 +60,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         scope: Scope::Room,
         tail: "",
         needs: Right::Read,
+        needs_if: None,
         summary: "List what happened to a document",
         about: "Changes of one author that follow each other closely are one entry. With `delta`, `ydoc` or `attributions` at most \
                     1,000 entries are shown; a longer list is 422 with the code `too-costly`.",
@@ -101,6 +102,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         scope: Scope::Room,
         tail: "",
         needs: Right::Read,
+        needs_if: None,
         summary: "Compare a document at two times",
         about: "The document as it was at `to`, with what changed since `from`.",
         query: &[
@@ -123,6 +125,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         scope: Scope::Room,
         tail: "",
         needs: Right::Purpose(Purpose::Rollback),
+        needs_if: None,
         summary: "Take changes back",
         about: "What they inserted is deleted and what they deleted is inserted anew, which is itself a change. At least one filter \
                     must be given, in the body or in the query.",
@@ -138,6 +141,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         scope: Scope::Room,
         tail: "",
         needs: Right::Purpose(Purpose::Prune),
+        needs_if: None,
         summary: "Have the history forget what came and went",
         about: "Content that these changes have both inserted and deleted is erased from the history. No document looks different. At \
                     least one filter must be given, in the body or in the query.",

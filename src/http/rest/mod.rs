@@ -5,10 +5,12 @@
 
 mod answer;
 mod conditions;
+mod deletion;
 mod endpoint;
 mod history;
 mod idempotency;
 mod openapi;
+mod rooms;
 mod values;
 mod view;
 mod ydoc;
@@ -50,7 +52,7 @@ const BODY_FRAME_BYTES: usize = 64 << 10;
 
 /// All endpoints.
 fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
-    ydoc::ENDPOINTS.iter().chain(history::ENDPOINTS)
+    [ydoc::ENDPOINTS, history::ENDPOINTS, deletion::ENDPOINTS, rooms::ENDPOINTS].into_iter().flatten()
 }
 
 /// What answers requests about documents.
@@ -58,6 +60,7 @@ pub(crate) struct Rest {
     files: openapi::Files,
     names: Names,
     may_write: bool,
+    purposes: Vec<String>,
     max_update_bytes: usize,
     max_awareness_bytes: usize,
     documents: Documents,
@@ -77,6 +80,7 @@ impl Rest {
             files: openapi::Files::new(&config.server.prefix, &endpoints().collect::<Vec<_>>()),
             names: Names::new(config),
             may_write: config.auth.may_write(),
+            purposes: config.auth.purposes.clone(),
             max_update_bytes: config.server.max_message_bytes,
             max_awareness_bytes: config.limits.max_awareness_bytes,
             documents,
@@ -106,6 +110,9 @@ impl Rest {
         let (endpoint, segments) = self.find(request.method(), path)?;
         self.check_right(endpoint.needs)?;
         let mut call = self.read_head(endpoint, &segments, request)?;
+        if let Some((_, right)) = endpoint.needs_if.filter(|(parameter, _)| call.query.is(parameter)) {
+            self.check_right(right)?;
+        }
         let mut digest = String::new();
         if let Some(fields) = endpoint.body {
             let is_json = is_json(request.headers());
@@ -151,7 +158,12 @@ impl Rest {
     }
 
     fn check_right(&self, needs: Right) -> Result<(), HttpError> {
-        if needs.changes() && !self.may_write { Err(HttpError::NoAccess { needs: needs.name() }) } else { Ok(()) }
+        let is_granted = match needs {
+            Right::Purpose(purpose) => self.purposes.iter().any(|granted| granted == purpose.name()),
+            Right::Read | Right::Write => true,
+        };
+        let may = is_granted && (self.may_write || !needs.changes());
+        if may { Ok(()) } else { Err(HttpError::NoAccess { needs: needs.name() }) }
     }
 
     /// Reads all but the body.

@@ -87,6 +87,7 @@ fn operation(endpoint: &Endpoint) -> Value {
         "summary": endpoint.summary,
         "description": endpoint.about,
         "x-right": endpoint.needs.name(),
+        "x-right-if": endpoint.needs_if.map(|(parameter, right)| json!({ parameter: right.name() })),
         "parameters": parameters(endpoint),
         "responses": responses(endpoint),
     });
@@ -177,6 +178,7 @@ fn responses(endpoint: &Endpoint) -> Value {
         ("403", "The caller may not do that.", true),
         ("404", "The document was deleted (`doc-deleted`), or there is nothing at this path.", true),
         ("408", "The body did not come in time.", endpoint.body.is_some()),
+        ("409", "A hold is on the document, or it was deleted for good.", endpoint.needs.changes()),
         ("412", "The document has changed since.", endpoint.conditional),
         ("413", "The body is too long.", endpoint.body.is_some()),
         ("422", "It takes more than may be, or the idempotency key was used for something else.", true),

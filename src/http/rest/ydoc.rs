@@ -27,6 +27,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         scope: Scope::Room,
         tail: "",
         needs: Right::Read,
+        needs_if: None,
         summary: "Read a document",
         about: "The document as one Yjs update, or as a view of what is in it. A document that nobody has written yet is the \
                     empty one; one that was deleted is 404 with the code `doc-deleted`. The `ETag` is the clock of its last change.",
@@ -58,6 +59,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         scope: Scope::Room,
         tail: "",
         needs: Right::Write,
+        needs_if: None,
         summary: "Write into a document",
         about: "Adds what the document lacks of an update, and tells everybody who has it open. What it has keeps its authors; \
                     so a request may be repeated. At least one of `update` and `awareness` must be there.",

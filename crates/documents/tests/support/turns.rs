@@ -312,6 +312,10 @@ impl DeletionStore for Gated<dyn DeletionStore> {
         self.inner.tombstones(filter, page).await
     }
 
+    async fn overview_of(&self, room: &RoomId) -> Result<Option<RoomOverview>, DocStoreError> {
+        self.inner.overview_of(room).await
+    }
+
     async fn rooms_of(&self, org: &str, after: Option<(&str, &str)>, max: usize) -> Result<Vec<RoomOverview>, DocStoreError> {
         self.inner.rooms_of(org, after, max).await
     }

@@ -422,6 +422,10 @@ pub async fn an_overview_counts_rows_and_bytes(rig: DocStoreRig) {
         tombstone: Some(deleted(100, true)),
     };
     assert!(found.contains(&expected), "{found:?}");
+    assert_eq!(rig.deletions.overview_of(&room(1)).await.expect("one"), Some(expected));
+    let kept = rig.deletions.overview_of(&room(2)).await.expect("one").expect("it is deleted");
+    assert_eq!((kept.rows, kept.newest.as_str(), kept.tombstone), (0, "", Some(deleted(100, false))));
+    assert_eq!(rig.deletions.overview_of(&room(3)).await.expect("none"), None);
     assert!(found.iter().any(|found| found.room.branch() == "branch" && found.tombstone.is_none()));
 }
 

@@ -12,7 +12,7 @@ use yhub_store::{
 use super::{Conn, Engine, deletions, together, versions};
 use crate::docs::{
     Access, Stop,
-    records::{StoredDeletion, deleted_room, erased_row, hold, number, overview, victim},
+    records::{StoredDeletion, StoredSizes, deleted_room, erased_row, hold, number, overview, victim},
 };
 
 /// The lock of a room, as in `store`, and then its tombstone. Epoch 0 raises no fence.
@@ -156,6 +156,20 @@ impl DeletionStore for Engine {
             overview(room, rows.remove(&name).unwrap_or_default(), tombstone)
         });
         Ok(overviews.collect())
+    }
+
+    async fn overview_of(&self, room: &RoomId) -> Result<Option<RoomOverview>, DocStoreError> {
+        let of = room.clone();
+        let found = self.within(Some(room), Access::Read, move |tx| {
+            Box::pin(async move {
+                let (sizes, deleted): (Vec<(String, StoredSizes)>, Option<StoredDeletion>) =
+                    together!(tx, deletions::row_sizes_of(&of), deletions::tombstone_of(&of));
+                Ok((sizes, deleted))
+            })
+        });
+        let (rows, deleted) = found.await?;
+        let tombstone = deleted.map(|deleted| deleted_room(deleted).tombstone);
+        Ok((!rows.is_empty() || tombstone.is_some()).then(|| overview(room.clone(), rows, tombstone)))
     }
 
     async fn hold(&self, new: &Hold) -> Result<bool, DocStoreError> {

@@ -223,6 +223,16 @@ pub(super) async fn rooms_with_rows(
         .await
 }
 
+/// `t` of each row of a room, with how long its columns are; in no order.
+pub(super) async fn row_sizes_of(conn: &mut Conn<'_>, room: &RoomId) -> QueryResult<Vec<(String, StoredSizes)>> {
+    versions::table.filter(of_room!(versions, room)).select((versions::t, sizes!())).load(conn).await
+}
+
+/// The tombstone of a room.
+pub(super) async fn tombstone_of(conn: &mut Conn<'_>, room: &RoomId) -> QueryResult<Option<StoredDeletion>> {
+    tombstones::table.filter(of_room!(tombstones, room)).select(deletion_columns!()).first(conn).await.optional()
+}
+
 /// Docid, branch and `t` of each row between two rooms of one organisation, with how long its columns are; in no order.
 pub(super) async fn row_sizes(
     conn: &mut Conn<'_>,

@@ -180,6 +180,10 @@ impl DocStore for MemoryDocs {
 /// Only what takes a deletion back; erasing is not played here.
 #[async_trait]
 impl DeletionStore for MemoryDocs {
+    async fn tombstone(&self, room: &RoomId) -> Result<Option<Tombstone>, DocStoreError> {
+        if *lock(&self.fail_reads) { Err(gone()) } else { Ok(lock(&self.tombstones).get(room).cloned()) }
+    }
+
     async fn restore(&self, room: &RoomId) -> Result<Restored, DocStoreError> {
         Ok(lock(&self.tombstones).remove(room).map_or(Restored::NotDeleted, |_| Restored::Restored))
     }

@@ -126,6 +126,10 @@ pub struct Hold {
 /// Listings come in pages, each room once, in an order of the store's own.
 #[async_trait]
 pub trait DeletionStore: Send + Sync + 'static {
+    /// The tombstone of `room`. Unlike [`crate::DocStore::read`] this looks at no row, so that one which cannot be read is not in
+    /// the way.
+    async fn tombstone(&self, room: &RoomId) -> Result<Option<Tombstone>, DocStoreError>;
+
     /// Takes a deletion back of which the content was kept.
     async fn restore(&self, room: &RoomId) -> Result<Restored, DocStoreError>;
 

@@ -13,8 +13,8 @@ mod sweep;
 use bytes::Bytes;
 use yhub_core::{RoomId, StreamClock, StreamMessage};
 use yhub_store::{
-    Append, AssetSelection, DocStoreError, Hold, LogEntry, PurgeReceipt, ReadLimit, Restored, StreamLogError, Tombstone,
-    TombstoneOutcome,
+    Append, AssetSelection, DocStoreError, Hold, LogEntry, PurgeReceipt, ReadLimit, Restored, StoredRoom, StreamLogError,
+    Tombstone, TombstoneOutcome,
 };
 
 use self::receipt::Found;
@@ -109,15 +109,18 @@ impl Documents {
 
     /// The record that `room` was deleted, if it was.
     pub async fn tombstone(&self, room: &RoomId) -> Result<Option<Tombstone>, DocumentsError> {
-        let stored = self.store.read(room, AssetSelection::NONE).await;
-        Ok(stored.map_err(|source| in_store(room, source))?.tombstone)
+        self.deletions.tombstone(room).await.map_err(|source| in_store(room, source))
     }
 
     /// Tells all nodes that the room was deleted. Who hears it ends the room's sessions, if the tombstone is there.
     pub(crate) async fn announce(&self, room: &RoomId) -> Result<(), DocumentsError> {
         let one = ReadLimit { entries: 1, size_bytes: 1 };
         let page = self.log.read(room, StreamClock::ZERO, one).await.map_err(|source| in_log(room, source))?;
-        let stored = self.store.read(room, AssetSelection::NONE).await.map_err(|source| in_store(room, source))?;
+        let stored = match self.store.read(room, AssetSelection::NONE).await {
+            // A row with an odd key must not keep its room from being deleted.
+            Err(DocStoreError::Corrupt { .. }) => StoredRoom::default(),
+            stored => stored.map_err(|source| in_store(room, source))?,
+        };
         // Above everything that anybody may have heard of, also where the log has forgotten it: else they would not hear this.
         let rows = stored.rows.iter().filter_map(|row| row.t.parse().ok()).fold(StreamClock::ZERO, StreamClock::max);
         let messages = vec![StreamMessage::encode_tombstone()];

@@ -279,6 +279,11 @@ impl StreamAdmin for Gated<dyn StreamAdmin> {
 
 #[async_trait]
 impl DeletionStore for Gated<dyn DeletionStore> {
+    async fn tombstone(&self, room: &RoomId) -> Result<Option<Tombstone>, DocStoreError> {
+        self.gate.turn().await;
+        self.inner.tombstone(room).await
+    }
+
     async fn restore(&self, room: &RoomId) -> Result<Restored, DocStoreError> {
         self.gate.turn().await;
         self.inner.restore(room).await

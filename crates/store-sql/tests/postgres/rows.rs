@@ -4,7 +4,9 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 use yhub_core::RoomId;
-use yhub_store::{AssetSelection, DocStore, StoreOutcome};
+use yhub_store::{
+    AssetSelection, DeletionStore, DocStore, Erased, Page, StoreOutcome, StoreVersion, Tombstone, TombstoneFilter, TombstoneState,
+};
 
 use super::{
     connect, keys, room,
@@ -87,4 +89,70 @@ async fn imported_rows_are_read_in_their_place_and_replaced() {
         !error.is_transient() && ["yhub_ydoc_v1", "column t", "o/d@main", "5-x"].iter().all(|part| said.contains(part)),
         "{said}"
     );
+}
+
+/// Tables of y/hub sort as their database does. However that is, pages have each room once.
+#[tokio::test]
+async fn rooms_are_listed_whole_however_the_database_sorts() {
+    let database = Database::migrated();
+    let admin = support::connect(&database.url).await;
+    for table in ["yhub_ydoc_v1", "yhub_ydoc_tombstones_v1"] {
+        for column in ["org", "docid", "branch"] {
+            let sort = format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE text COLLATE \"en-x-icu\"");
+            admin.batch_execute(&sort).await.expect("sort as people do");
+        }
+    }
+    let docs = connect(database.options()).await;
+    let mut rooms = Vec::new();
+    for docid in ["a", "A", "b", "B", "Z", "z", "é", "e", "É", "_", "-", "a b", "ab", "a-b", "文", "", "~", "10", "9"] {
+        for branch in ["main", "Main", ""] {
+            let room = RoomId::new("o", docid, branch);
+            docs.store(StoreVersion { room: room.clone(), ..version(1, &[]) }).await.expect("store");
+            let soft = Tombstone { deleted_at_ms: 1, hard: false, purged_at_ms: None, by: None };
+            docs.put_tombstone(&room, soft).await.expect("delete");
+            rooms.push(room);
+        }
+    }
+    rooms.sort();
+    for max in [1, 2, 7, 100] {
+        let (mut listed, mut deleted) = (Vec::<RoomId>::new(), Vec::<RoomId>::new());
+        loop {
+            let after = listed.last().map(|room| (room.docid(), room.branch()));
+            let page = docs.rooms_of("o", after, max).await.expect("list");
+            if page.is_empty() {
+                break;
+            }
+            assert!(page.iter().all(|room| room.rows == 1 && room.tombstone.is_some()), "{page:?}");
+            listed.extend(page.into_iter().map(|found| found.room));
+        }
+        loop {
+            let filter = TombstoneFilter { org: Some("o"), state: TombstoneState::Any };
+            let page = docs.tombstones(filter, Page { after: deleted.last(), max }).await.expect("list");
+            if page.is_empty() {
+                break;
+            }
+            deleted.extend(page.into_iter().map(|found| found.room));
+        }
+        for mut found in [listed, deleted] {
+            found.sort();
+            assert_eq!(found, rooms, "in pages of {max}");
+        }
+    }
+}
+
+/// A row whose key is no clock cannot be read, and is erased all the same.
+#[tokio::test]
+async fn rows_with_odd_keys_are_erased() {
+    let database = Database::migrated();
+    support::execute(&database.url, "INSERT INTO yhub_ydoc_v1 VALUES ('o', 'd', 'main', '5-x', 5, '\\x00')");
+    let docs = connect(database.options()).await;
+    assert!(docs.read(&room(), AssetSelection::NONE).await.is_err());
+    let hard = Tombstone { deleted_at_ms: 1, hard: true, purged_at_ms: None, by: None };
+    docs.put_tombstone(&room(), hard.clone()).await.expect("delete");
+    assert_eq!(docs.tombstone(&room()).await.expect("tombstone"), Some(hard));
+    assert_eq!(docs.rooms_of("o", None, 9).await.expect("list")[0].newest, "5-x");
+    let Erased::Rows(rows) = docs.erase_rows(&room(), 9).await.expect("erase") else { panic!() };
+    // A column of which nobody said that it holds no reference, and that holds nothing.
+    assert_eq!((rows[0].t.as_str(), rows[0].sizes_bytes[0], rows[0].sizes_bytes[1]), ("5-x", Some(1), None));
+    assert_eq!(keys(&docs).await, [""; 0]);
 }

@@ -102,6 +102,16 @@ pub async fn only_a_soft_deletion_is_taken_back(rig: DocStoreRig) {
     assert_eq!(read(rig.docs.as_ref(), &room(3)).await.tombstone, Some(deleted(200, false)));
 }
 
+/// A tombstone is found without looking at rows: as it was put, of its room only.
+pub async fn a_tombstone_is_found_by_itself(rig: DocStoreRig) {
+    let of = async |n| rig.deletions.tombstone(&room(n)).await.expect("tombstone");
+    assert_eq!(of(1).await, None);
+    delete(&rig, &room(1), false).await;
+    assert_eq!((of(1).await, of(2).await), (Some(deleted(100, false)), None));
+    delete(&rig, &room(1), true).await;
+    assert_eq!(of(1).await, Some(deleted(100, true)));
+}
+
 /// Only a room whose content is kept for long enough, and that is neither restored nor held, is deleted for good.
 pub async fn only_what_is_due_is_hardened(rig: DocStoreRig) {
     let harden = async |before_ms| rig.deletions.harden(&room(1), before_ms).await.expect("harden");

@@ -216,7 +216,7 @@ macro_rules! doc_store_conformance {
             a_quarantine_is_named_when_its_room_is_read, a_recorded_quarantine_stays_as_it_is, a_quarantine_ends_once,
             quarantines_come_oldest_first, quarantines_come_in_pages, odd_rooms_fail_apart,
             names_that_cannot_be_kept_are_refused_as_names;
-            docs_deletions: only_a_soft_deletion_is_taken_back, only_what_is_due_is_hardened,
+            docs_deletions: a_tombstone_is_found_by_itself, only_a_soft_deletion_is_taken_back, only_what_is_due_is_hardened,
             only_rows_of_rooms_deleted_for_good_are_erased,
             what_is_erased_is_noted_until_the_receipt_is_there, erased_rows_say_where_their_assets_are, the_first_receipt_stays,
             a_hold_forbids_erasing, the_first_hold_stays, of_a_hold_and_a_deletion_one_is_first,

@@ -40,6 +40,11 @@ async fn erase(tx: &mut Conn<'_>, room: &RoomId, max: usize) -> Result<Erased, S
 
 #[async_trait]
 impl DeletionStore for Engine {
+    async fn tombstone(&self, room: &RoomId) -> Result<Option<Tombstone>, DocStoreError> {
+        let of = room.clone();
+        self.within(Some(room), Access::Read, move |tx| Box::pin(async move { Ok(versions::tombstone(tx, &of).await?) })).await
+    }
+
     async fn restore(&self, room: &RoomId) -> Result<Restored, DocStoreError> {
         let of = room.clone();
         self.within(Some(room), Access::Write, move |tx| {

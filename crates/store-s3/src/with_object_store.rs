@@ -276,6 +276,22 @@ fn of_the_system() -> Result<RootCertStore, String> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn the_bucket_stands_in_the_path_or_before_the_host() {
+        let url = async |path_style: bool, region: &str| {
+            let options = S3Options::new("http://s3.example:9000", "bucket", "a", "s".into());
+            let options = S3Options { path_style, region: region.to_owned(), ..options };
+            let client = ObjectStoreClient::new(&options).unwrap();
+            client.store.signed_url(Method::GET, &path("id:x//a%2F"), SIGNED_FOR).await.unwrap()
+        };
+        let (in_path, in_host) = (url(true, "us-east-1").await, url(false, "eu-central-1").await);
+        assert_eq!((in_path.host_str(), in_path.port()), (Some("s3.example"), Some(9_000)));
+        assert_eq!(in_path.path(), "/bucket/id%3Ax//a%252F");
+        assert_eq!((in_host.host_str(), in_host.port()), (Some("bucket.s3.example"), Some(9_000)));
+        assert_eq!(in_host.path(), "/id%3Ax//a%252F");
+        assert!(in_host.query().unwrap().contains("eu-central-1"), "{in_host}");
+    }
+
     #[test]
     fn a_path_has_the_bytes_of_its_key() {
         for key in ["id:ydoc:v1//d/main/1/", "id:a/%2F/%252F/b%20c/!*'()/~", "p/id:x//", "a", "p//id"] {

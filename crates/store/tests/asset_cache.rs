@@ -292,3 +292,76 @@ async fn what_was_on_its_way_when_it_changed_is_not_kept() {
         }
     }
 }
+
+/// A shared cache in which everything takes until it is told to go on.
+struct SlowCache {
+    inner: Arc<dyn ResponseCache>,
+    turns: tokio::sync::Semaphore,
+    asked: tokio::sync::Notify,
+}
+
+impl SlowCache {
+    async fn turn(&self) {
+        self.asked.notify_one();
+        self.turns.acquire().await.unwrap().forget();
+    }
+}
+
+#[async_trait::async_trait]
+impl ResponseCache for SlowCache {
+    async fn cached(&self, key: &CacheKey) -> Result<Option<Bytes>, StreamLogError> {
+        let found = self.inner.cached(key).await;
+        self.turn().await;
+        found
+    }
+
+    async fn cache(&self, key: &CacheKey, response: Bytes, ttl: Duration) -> Result<(), StreamLogError> {
+        self.turn().await;
+        self.inner.cache(key, response, ttl).await
+    }
+
+    async fn forget_cached(&self, room: &RoomId) -> Result<(), StreamLogError> {
+        self.inner.forget_cached(room).await
+    }
+}
+
+#[tokio::test]
+async fn a_shared_cache_that_is_slow_hands_nothing_on_that_is_not_true_any_more() {
+    // An asset is deleted while somebody puts it into the shared cache, and while somebody reads it there.
+    for is_read in [false, true] {
+        let shared = shared_cache();
+        let slow = Arc::new(SlowCache {
+            inner: shared.clone(),
+            turns: tokio::sync::Semaphore::new(0),
+            asked: tokio::sync::Notify::new(),
+        });
+        let options = AssetCacheOptions { shared_timeout: Duration::from_secs(3_600), ..options() };
+        let Cached { cached, inner, .. } = over_memory(options, Some(slow.clone()));
+        inner.store(&id(1), &asset("old")).await.unwrap();
+        if is_read {
+            let key =
+                CacheKey { room: id(1).room, endpoint: "asset".into(), arguments: vec!["Memory:v1".into(), id(1).to_string()] };
+            shared.cache(&key, asset("old"), TTL).await.unwrap();
+        }
+        let reader = tokio::spawn({
+            let cached = cached.clone();
+            async move { cached.retrieve(&id(1)).await.unwrap() }
+        });
+        slow.asked.notified().await;
+        if !is_read {
+            // It is not there, and now it is being put there.
+            slow.turns.add_permits(1);
+            slow.asked.notified().await;
+        }
+        let deleter = tokio::spawn({
+            let cached = cached.clone();
+            async move { cached.delete(&id(1)).await.unwrap() }
+        });
+        slow.asked.notified().await;
+        // The one who reads goes on first, the one who deletes last.
+        slow.turns.add_permits(20);
+        assert_eq!(reader.await.unwrap(), Some(asset("old")));
+        deleter.await.unwrap();
+        assert_eq!(cached.retrieve(&id(1)).await.unwrap(), None, "is_read {is_read}");
+    }
+}

@@ -108,6 +108,11 @@ async fn what_a_service_cannot_do_now_is_done_later() {
             assets.init().await.unwrap();
             assets.delete(&id("big")).await.unwrap();
         }
+        // An upload may turn out not to be complete after the answer has begun.
+        server.fault(S3Fault::OkWithError, 3, "?uploadId=");
+        assets.store(&id("big"), &big).await.unwrap();
+        assert_eq!(server.get(BUCKET, &id("big").to_string()).map(|stored| stored == big), Some(true), "{client:?}");
+        assets.delete(&id("big")).await.unwrap();
         // An answer that ends before it should is none.
         server.fault(S3Fault::CutWithin, 3, "GET");
         assets.store(&id("big"), &big).await.unwrap();

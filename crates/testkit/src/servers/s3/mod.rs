@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{Request, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use s3s::{
     Body, HttpError, HttpRequest, HttpResponse, S3Error, S3ErrorCode,
@@ -35,6 +35,9 @@ pub enum S3Fault {
     SlowDown,
     /// 500 `InternalError`; nothing is done.
     Internal,
+    /// 200, and in the body an `InternalError`, as S3 answers to the completion of an upload that it cannot complete; nothing
+    /// is done.
+    OkWithError,
     /// The connection is cut; nothing is done.
     CutBefore,
     /// It is done, and the connection is cut before an answer.
@@ -165,6 +168,11 @@ impl Shared {
             None => self.service.call(request).await,
             Some(S3Fault::SlowDown) => refuse(request, S3ErrorCode::SlowDown).await,
             Some(S3Fault::Internal) => refuse(request, S3ErrorCode::InternalError).await,
+            Some(S3Fault::OkWithError) => {
+                let mut response = refuse(request, S3ErrorCode::InternalError).await?;
+                *response.status_mut() = StatusCode::OK;
+                Ok(response)
+            }
             Some(S3Fault::CutBefore) => Err(cut()),
             Some(S3Fault::CutAfter) => {
                 self.service.call(request).await?;

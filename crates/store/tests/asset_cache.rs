@@ -293,30 +293,26 @@ async fn what_was_on_its_way_when_it_changed_is_not_kept() {
     }
 }
 
-/// A shared cache in which everything takes until it is told to go on.
+/// A shared cache in which one kind of call waits until it is told to go on.
 struct SlowCache {
     inner: Arc<dyn ResponseCache>,
+    /// Those that keep something, or those that forget something?
+    slow_to_keep: bool,
     turns: tokio::sync::Semaphore,
-    asked: tokio::sync::Notify,
-}
-
-impl SlowCache {
-    async fn turn(&self) {
-        self.asked.notify_one();
-        self.turns.acquire().await.unwrap().forget();
-    }
+    waits: tokio::sync::Notify,
 }
 
 #[async_trait::async_trait]
 impl ResponseCache for SlowCache {
     async fn cached(&self, key: &CacheKey) -> Result<Option<Bytes>, StreamLogError> {
-        let found = self.inner.cached(key).await;
-        self.turn().await;
-        found
+        self.inner.cached(key).await
     }
 
     async fn cache(&self, key: &CacheKey, response: Bytes, ttl: Duration) -> Result<(), StreamLogError> {
-        self.turn().await;
+        if self.slow_to_keep != ttl.is_zero() {
+            self.waits.notify_one();
+            self.turns.acquire().await.unwrap().forget();
+        }
         self.inner.cache(key, response, ttl).await
     }
 
@@ -325,43 +321,41 @@ impl ResponseCache for SlowCache {
     }
 }
 
+async fn over_slow(slow_to_keep: bool) -> (Arc<CachedAssets>, Arc<SlowCache>) {
+    let (turns, waits) = (tokio::sync::Semaphore::new(0), tokio::sync::Notify::new());
+    let slow = Arc::new(SlowCache { inner: shared_cache(), slow_to_keep, turns, waits });
+    let patient = AssetCacheOptions { shared_timeout: Duration::from_secs(3_600), ..options() };
+    let Cached { cached, inner, .. } = over_memory(patient, Some(slow.clone()));
+    inner.store(&id(1), &asset("old")).await.unwrap();
+    (cached, slow)
+}
+
 #[tokio::test]
-async fn a_shared_cache_that_is_slow_hands_nothing_on_that_is_not_true_any_more() {
-    // An asset is deleted while somebody puts it into the shared cache, and while somebody reads it there.
-    for is_read in [false, true] {
-        let shared = shared_cache();
-        let slow = Arc::new(SlowCache {
-            inner: shared.clone(),
-            turns: tokio::sync::Semaphore::new(0),
-            asked: tokio::sync::Notify::new(),
-        });
-        let options = AssetCacheOptions { shared_timeout: Duration::from_secs(3_600), ..options() };
-        let Cached { cached, inner, .. } = over_memory(options, Some(slow.clone()));
-        inner.store(&id(1), &asset("old")).await.unwrap();
-        if is_read {
-            let key =
-                CacheKey { room: id(1).room, endpoint: "asset".into(), arguments: vec!["Memory:v1".into(), id(1).to_string()] };
-            shared.cache(&key, asset("old"), TTL).await.unwrap();
-        }
-        let reader = tokio::spawn({
-            let cached = cached.clone();
-            async move { cached.retrieve(&id(1)).await.unwrap() }
-        });
-        slow.asked.notified().await;
-        if !is_read {
-            // It is not there, and now it is being put there.
-            slow.turns.add_permits(1);
-            slow.asked.notified().await;
-        }
-        let deleter = tokio::spawn({
-            let cached = cached.clone();
-            async move { cached.delete(&id(1)).await.unwrap() }
-        });
-        slow.asked.notified().await;
-        // The one who reads goes on first, the one who deletes last.
-        slow.turns.add_permits(20);
-        assert_eq!(reader.await.unwrap(), Some(asset("old")));
-        deleter.await.unwrap();
-        assert_eq!(cached.retrieve(&id(1)).await.unwrap(), None, "is_read {is_read}");
-    }
+async fn what_comes_late_into_a_shared_cache_does_not_outlive_its_deletion() {
+    let (cached, slow) = over_slow(true).await;
+    let reader = tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.retrieve(&id(1)).await.unwrap() }
+    });
+    slow.waits.notified().await;
+    cached.delete(&id(1)).await.unwrap();
+    slow.turns.add_permits(1);
+    assert_eq!(reader.await.unwrap(), Some(asset("old")));
+    assert_eq!(cached.retrieve(&id(1)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_a_shared_cache_is_slow_to_forget_does_not_come_back_from_there() {
+    let (cached, slow) = over_slow(false).await;
+    cached.retrieve(&id(1)).await.unwrap();
+    let deleter = tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.delete(&id(1)).await.unwrap() }
+    });
+    slow.waits.notified().await;
+    // From the shared cache into the memory, while it is being deleted.
+    assert_eq!(cached.retrieve(&id(1)).await.unwrap(), Some(asset("old")));
+    slow.turns.add_permits(1);
+    deleter.await.unwrap();
+    assert_eq!(cached.retrieve(&id(1)).await.unwrap(), None);
 }

@@ -38,7 +38,7 @@ fn shared_cache() -> Arc<dyn ResponseCache> {
 
 impl Cached {
     async fn get(&self, id: &AssetId) -> Option<Bytes> {
-        self.cached.retrieve(id).await.unwrap()
+        self.cached.retrieve(id).await.expect("an asset is looked for")
     }
 
     /// How often the store was asked for an asset.
@@ -240,7 +240,7 @@ impl AssetStore for Slow {
     async fn retrieve(&self, id: &AssetId) -> Result<Option<Bytes>, yhub_store::AssetStoreError> {
         let found = self.inner.retrieve(id).await;
         self.asked.notify_one();
-        self.answers.acquire().await.unwrap().forget();
+        self.answers.acquire().await.expect("it is never closed").forget();
         found
     }
 
@@ -311,7 +311,7 @@ impl ResponseCache for SlowCache {
     async fn cache(&self, key: &CacheKey, response: Bytes, ttl: Duration) -> Result<(), StreamLogError> {
         if self.slow_to_keep != ttl.is_zero() {
             self.waits.notify_one();
-            self.turns.acquire().await.unwrap().forget();
+            self.turns.acquire().await.expect("it is never closed").forget();
         }
         self.inner.cache(key, response, ttl).await
     }
@@ -326,7 +326,7 @@ async fn over_slow(slow_to_keep: bool) -> (Arc<CachedAssets>, Arc<SlowCache>) {
     let slow = Arc::new(SlowCache { inner: shared_cache(), slow_to_keep, turns, waits });
     let patient = AssetCacheOptions { shared_timeout: Duration::from_secs(3_600), ..options() };
     let Cached { cached, inner, .. } = over_memory(patient, Some(slow.clone()));
-    inner.store(&id(1), &asset("old")).await.unwrap();
+    inner.store(&id(1), &asset("old")).await.expect("it is stored");
     (cached, slow)
 }
 

@@ -104,8 +104,7 @@ impl CachedAssets {
     async fn forget(&self, id: &AssetId) {
         self.memory().forget(id);
         if let Some(shared) = &self.shared {
-            // Whatever is over at once takes the place of what was there, and is not kept.
-            self.asked(shared.cache(&self.key(id), Bytes::new(), Duration::ZERO)).await;
+            self.asked(shared.release(&self.key(id))).await;
             // Somebody may have brought it from there into the memory since.
             self.memory().forget(id);
         }

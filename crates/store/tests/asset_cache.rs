@@ -178,6 +178,14 @@ impl ResponseCache for Away {
         self.answer().await
     }
 
+    async fn reserve(&self, _: &CacheKey, _: Bytes, _: Duration) -> Result<bool, StreamLogError> {
+        self.answer().await.map(|()| true)
+    }
+
+    async fn release(&self, _: &CacheKey) -> Result<(), StreamLogError> {
+        self.answer().await
+    }
+
     async fn forget_cached(&self, _: &RoomId) -> Result<(), StreamLogError> {
         self.answer().await
     }
@@ -302,6 +310,15 @@ struct SlowCache {
     waits: tokio::sync::Notify,
 }
 
+impl SlowCache {
+    async fn wait_if(&self, slow: bool) {
+        if slow {
+            self.waits.notify_one();
+            self.turns.acquire().await.expect("it is never closed").forget();
+        }
+    }
+}
+
 #[async_trait::async_trait]
 impl ResponseCache for SlowCache {
     async fn cached(&self, key: &CacheKey) -> Result<Option<Bytes>, StreamLogError> {
@@ -309,11 +326,17 @@ impl ResponseCache for SlowCache {
     }
 
     async fn cache(&self, key: &CacheKey, response: Bytes, ttl: Duration) -> Result<(), StreamLogError> {
-        if self.slow_to_keep != ttl.is_zero() {
-            self.waits.notify_one();
-            self.turns.acquire().await.expect("it is never closed").forget();
-        }
+        self.wait_if(self.slow_to_keep).await;
         self.inner.cache(key, response, ttl).await
+    }
+
+    async fn reserve(&self, key: &CacheKey, mark: Bytes, ttl: Duration) -> Result<bool, StreamLogError> {
+        self.inner.reserve(key, mark, ttl).await
+    }
+
+    async fn release(&self, key: &CacheKey) -> Result<(), StreamLogError> {
+        self.wait_if(!self.slow_to_keep).await;
+        self.inner.release(key).await
     }
 
     async fn forget_cached(&self, room: &RoomId) -> Result<(), StreamLogError> {

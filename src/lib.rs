@@ -1,5 +1,6 @@
 //! The hub as a library: [`Hub::start`] is the door for the binary, for tests, and for whoever embeds a hub.
 
+mod assets;
 mod author;
 pub mod config;
 pub mod http;
@@ -78,7 +79,16 @@ impl Backend {
     pub fn readiness(&self) -> Readiness {
         let (log, docs) = (self.running.stores.log.clone(), self.running.stores.docs.clone());
         let compaction = self.running.door.node.compaction_health().clone();
-        Readiness::of()
+        let assets = self.running.stores.assets.clone();
+        let checks = Readiness::of();
+        let checks = match assets.is_empty() {
+            true => checks,
+            false => checks.and("assets", move || {
+                let assets = assets.clone();
+                async move { Ok(assets.check().await?) }
+            }),
+        };
+        checks
             .and("stream", move || {
                 let log = log.clone();
                 async move { Ok(log.check().await?) }

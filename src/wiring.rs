@@ -1,4 +1,4 @@
-//! The only file that names engines: configuration → stores → actors.
+//! The only file that names engines, with `assets.rs`: configuration → stores → actors.
 
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use yhub_store_sql::{
 
 use crate::{
     Config, Stores,
+    assets::open_assets,
     config::{self, or_cores},
     http::Rest,
     ws::Gate,
@@ -59,8 +60,15 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     start_with(config, open_stores(config).await?)
 }
 
-/// Opens the stores: Redis and PostgreSQL if their URLs are set, else those in the data directory.
+/// Opens the stores: Redis and PostgreSQL if their URLs are set, else those in the data directory. Prepares the places for
+/// assets.
 pub(crate) async fn open_stores(config: &Config) -> anyhow::Result<Stores> {
+    let stores = open_unprepared(config).await?;
+    stores.assets.init().await.context("a place for assets, which `assets.plugins` names, cannot be used")?;
+    Ok(stores)
+}
+
+async fn open_unprepared(config: &Config) -> anyhow::Result<Stores> {
     if !config.is_distributed() {
         return open_embedded(config);
     }
@@ -74,18 +82,19 @@ pub(crate) async fn open_stores(config: &Config) -> anyhow::Result<Stores> {
         docs: docs.clone(),
         failures: docs.clone(),
         deletions: docs,
+        assets: open_assets(config, Some(log.clone()))?,
         cache: log,
-        assets: Arc::default(),
     })
 }
 
-/// [`open_stores`] for a command that looks into the storage of a hub.
+/// [`open_stores`] for a command that looks into the storage of a hub. Places for assets are left as they are: they may be
+/// away, which is no reason not to look.
 pub(crate) async fn open_for_operator(config: &Config) -> anyhow::Result<Stores> {
     if !config.is_distributed() && !config.data_dir.is_dir() {
         let dir = config.data_dir.display();
         anyhow::bail!("there is no hub's data in {dir}; name its directory with --data-dir, or its configuration with --config");
     }
-    let opened = open_stores(config).await;
+    let opened = open_unprepared(config).await;
     opened.map_err(|error| match error.downcast_ref::<OpenError>() {
         Some(OpenError::InUse { .. }) => error.context(
             "this command opens the data directory itself, which one process at a time can do; stop the hub, and start it \
@@ -119,7 +128,7 @@ fn open_embedded(config: &Config) -> anyhow::Result<Stores> {
         failures: docs.clone(),
         deletions: docs,
         cache: Arc::new(MemoryCache::new(CACHED_BYTES, Arc::new(SystemClock))),
-        assets: Arc::default(),
+        assets: open_assets(config, None)?,
     })
 }
 

@@ -4,6 +4,7 @@
 //! flags of the command line. A key that does not exist is an error that names it, wherever it stands. Everything is
 //! checked before anything starts.
 
+mod assets;
 mod auth;
 mod compute;
 mod default_file;
@@ -16,6 +17,7 @@ mod postgres;
 mod redis;
 mod role;
 mod room;
+mod s3;
 mod secret;
 mod section;
 mod server;
@@ -30,6 +32,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use assets::branches;
+pub use assets::{AssetCache, Assets, Files};
 pub use auth::{Auth, AuthMode, Everyone};
 pub use compute::Compute;
 pub use default_file::default_file;
@@ -41,7 +45,8 @@ pub use postgres::Postgres;
 pub use redis::Redis;
 pub use role::{Role, UnknownRole};
 pub use room::Room;
-pub use secret::{PostgresServer, RedisServer, SecretUrl, Service};
+pub use s3::{S3, S3Client};
+pub use secret::{PostgresServer, RedisServer, SecretText, SecretUrl, Service};
 pub use section::Millis;
 pub use server::Server;
 pub use sources::{Flags, Loaded, Sources};
@@ -80,6 +85,14 @@ pub struct Config {
     pub redis: Redis,
     /// The document store that many nodes share.
     pub postgres: Postgres,
+    /// Where assets lie that are not in their rows.
+    pub assets: Assets,
+    /// Assets in an S3 service.
+    pub s3: S3,
+    /// Assets in files.
+    pub files: Files,
+    /// Assets at hand.
+    pub asset_cache: AssetCache,
 }
 
 impl Default for Config {
@@ -98,6 +111,10 @@ impl Default for Config {
             embedded: Embedded::default(),
             redis: Redis::default(),
             postgres: Postgres::default(),
+            assets: Assets::default(),
+            s3: S3::default(),
+            files: Files::default(),
+            asset_cache: AssetCache::default(),
         }
     }
 }
@@ -150,8 +167,25 @@ impl Config {
 
     fn problems(&self) -> Vec<Problem> {
         // Every section by name, so that a new one that is left out here does not compile.
-        let Self { role, data_dir, server, auth, limits, room, stream, worker, deletion, compute, embedded, redis, postgres } =
-            self;
+        let Self {
+            role,
+            data_dir,
+            server,
+            auth,
+            limits,
+            room,
+            stream,
+            worker,
+            deletion,
+            compute,
+            embedded,
+            redis,
+            postgres,
+            assets,
+            s3,
+            files,
+            asset_cache,
+        } = self;
         let mut problems = Vec::new();
         if data_dir.as_os_str().is_empty() {
             problems.push(Problem::new("data_dir", "is empty", "name a directory, such as \"./data\""));
@@ -167,10 +201,15 @@ impl Config {
         problems.extend(problems_of(embedded));
         problems.extend(problems_of(redis));
         problems.extend(problems_of(postgres));
+        problems.extend(problems_of(assets));
+        problems.extend(problems_of(s3));
+        problems.extend(problems_of(files));
+        problems.extend(problems_of(asset_cache));
         if role.serves() {
             auth.check_listen(server, &mut problems);
         }
         problems.extend(self.wrong_stores());
+        problems.extend(self.wrong_assets());
         problems
     }
 
@@ -262,6 +301,10 @@ const SCHEMA: &[SectionInfo] = &[
     SectionInfo::of::<Embedded>(),
     SectionInfo::of::<Redis>(),
     SectionInfo::of::<Postgres>(),
+    SectionInfo::of::<Assets>(),
+    SectionInfo::of::<S3>(),
+    SectionInfo::of::<Files>(),
+    SectionInfo::of::<AssetCache>(),
 ];
 
 #[cfg(test)]

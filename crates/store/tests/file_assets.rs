@@ -51,7 +51,7 @@ fn asset(text: &str) -> Bytes {
 /// Every file below, but for directories.
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+    for entry in fs::read_dir(dir).expect("it can be read").map(|entry| entry.expect("it can be read")) {
         if entry.path().is_dir() { found.extend(files(&entry.path())) } else { found.push(entry.path()) }
     }
     found

@@ -29,6 +29,9 @@ pub struct Answered {
 impl BackEnd {
     /// One for the hub that listens at `addr`.
     pub fn of(addr: SocketAddr) -> Self {
+        // Where something else has TLS built into the client, that wants to be told whose cryptography it is to use. Whoever
+        // comes second leaves it as it is.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Self { root: format!("http://{addr}"), client: Client::new() }
     }
 

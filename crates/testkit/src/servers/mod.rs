@@ -15,6 +15,7 @@ mod redis_cluster;
 mod redis_options;
 mod redis_sentinel;
 mod resp;
+mod s3;
 mod shifted_time;
 
 pub use balancer::Balancer;
@@ -24,3 +25,4 @@ pub use redis::Redis;
 pub use redis_cluster::RedisCluster;
 pub use redis_options::{Fsync, RedisOptions};
 pub use redis_sentinel::RedisSentinel;
+pub use s3::{S3, S3Fault};

@@ -1,1 +1,0 @@
-//! What is kept, for how long, and that nobody sees what is not true any more.

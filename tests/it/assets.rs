@@ -1,0 +1,87 @@
+//! Places for assets, as a hub is told of them: made at the start, looked at by `/readyz`, and said to be wrong in time.
+
+use yhub::{Backend, Config};
+use yhub_core::{Asset, AssetId, AssetIdKind, RoomId};
+use yhub_testkit::{
+    servers::{S3, S3Fault},
+    until,
+};
+
+use crate::{draining::readiness, ground::Ground};
+
+async fn server() -> S3 {
+    tokio::task::spawn_blocking(S3::start).await.expect("the server starts")
+}
+
+/// A hub with its assets in this service, in files for the rest.
+fn config(server: &S3, dir: &tempfile::TempDir) -> Config {
+    let mut config = Config::for_testing(dir.path());
+    config.assets.plugins = vec!["s3".into(), "files".into()];
+    (config.s3.endpoint, config.s3.bucket, config.s3.create_bucket) = (server.endpoint(), "assets".into(), true);
+    (config.s3.access_key, config.s3.secret_key) = (S3::ACCESS_KEY.into(), Some(S3::SECRET_KEY.into()));
+    config
+}
+
+fn id(branch: &str) -> AssetId {
+    AssetId { kind: AssetIdKind::ContentIds, room: RoomId::new("o", "d", branch), t: "1-0".into() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn assets_go_where_the_configuration_says() {
+    let (server, dir) = (server().await, tempfile::tempdir().unwrap());
+    let stores = Backend::open_stores(&config(&server, &dir)).await.unwrap();
+    let asset = Asset::ContentIds { contentids: vec![1; 100].into() }.encode();
+    for (branch, plugin) in [("main", "S3Persistence:v1"), ("draft", "FilePersistence:v1")] {
+        let column = stores.assets.store(&id(branch), asset.clone()).await.unwrap();
+        assert_eq!(Asset::decode(&column.bytes).unwrap(), Asset::Retrievable { plugin: plugin.into() });
+        assert_eq!(stores.assets.retrieve(&id(branch), plugin).await.unwrap(), asset);
+    }
+    assert_eq!(server.keys("assets").unwrap(), [id("main").to_string()]);
+    assert!(dir.path().join("assets").is_dir());
+    // Brought once and kept.
+    let before = server.requests().len();
+    stores.assets.retrieve(&id("main"), "S3Persistence:v1").await.unwrap();
+    assert_eq!(server.requests().len(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_that_cannot_be_used_ends_the_start_with_what_to_do() {
+    let server = server().await;
+    let start = async |change: fn(&mut Config)| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(&server, &dir);
+        change(&mut config);
+        let error = Backend::open_stores(&config).await.err().expect("it should not start");
+        let text = format!("{error:#}");
+        assert!(text.contains("assets.plugins") && text.contains(&server.endpoint()), "{text}");
+        text
+    };
+    let text = start(|config| config.s3.secret_key = Some("hunter2".into())).await;
+    assert!(text.contains("check the access key") && !text.contains("hunter2"), "{text}");
+    let text = start(|config| config.s3.create_bucket = false).await;
+    assert!(text.contains("there is no such bucket"), "{text}");
+    // Commands look at the rest all the same.
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(&server, &dir);
+    config.s3.create_bucket = false;
+    yhub::Stores::open_for_operator(&config).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_whose_assets_are_away_is_not_ready_until_they_are_back() {
+    let (server, ground) = (server().await, Ground::embedded());
+    let launch = ground
+        .launch()
+        .set("assets.plugins", "s3")
+        .set("s3.endpoint", server.endpoint())
+        .set("s3.bucket", "assets")
+        .set("s3.create_bucket", true)
+        .set("s3.access_key", S3::ACCESS_KEY)
+        .set("s3.secret_key", S3::SECRET_KEY);
+    let hub = tokio::task::spawn_blocking(move || launch.start()).await.unwrap();
+    assert_eq!(readiness(hub.addr()).await, 200);
+    server.fault(S3Fault::SlowDown, usize::MAX, "HEAD");
+    assert_eq!(readiness(hub.addr()).await, 503);
+    server.heal();
+    until("a hub that is ready again", async || (readiness(hub.addr()).await == 200).then_some(())).await;
+}

@@ -22,6 +22,7 @@ mod load_failure;
 mod node;
 mod operate;
 mod rest;
+mod rest_deletion;
 mod rest_history;
 mod shutdown;
 mod silence;

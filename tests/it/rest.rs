@@ -11,7 +11,7 @@ use yhub_testkit::{
     vectors::{hex, list, load, text, to_hex},
 };
 
-use crate::support::{ORG, Stage, TestHub};
+use crate::support::{ORG, Stage, TestHub, room};
 
 on_stage!(direct, Direct; reads_and_writes, conditions_are_kept, requests_are_carried_out_once, every_error_has_its_status_and_code,
     who_may_only_read_changes_nothing, sessions_see_what_is_written, views_show_what_is_in_a_document, pages_are_let_in_by_origin,
@@ -206,22 +206,41 @@ async fn requests_are_carried_out_once(stage: Stage) {
     assert_eq!(shown().await, "hellohello");
 }
 
-/// Every endpoint, with a body that does.
-fn endpoints() -> Vec<(Method, &'static str, Option<Value>)> {
+/// Every endpoint, of the document `docid` where it is of one: method, path, a body that does, whether it changes anything.
+fn endpoints(docid: &str) -> Vec<(Method, String, Option<Value>, bool)> {
+    let of = |kind: &str| path(kind, docid);
     vec![
-        (Method::GET, "ydoc", None),
-        (Method::PATCH, "ydoc", Some(json!({ "update": base64(&TextWriter::new(9).append("x")) }))),
-        (Method::GET, "activity", None),
-        (Method::GET, "changeset", None),
-        (Method::POST, "rollback", Some(json!({ "by": "ann" }))),
-        (Method::POST, "prune", Some(json!({ "by": "ann" }))),
+        (Method::GET, of("ydoc"), None, false),
+        (Method::PATCH, of("ydoc"), Some(json!({ "update": base64(&TextWriter::new(9).append("x")) })), true),
+        (Method::GET, of("activity"), None, false),
+        (Method::GET, of("changeset"), None, false),
+        (Method::POST, of("rollback"), Some(json!({ "by": "ann" })), true),
+        (Method::POST, of("prune"), Some(json!({ "by": "ann" })), true),
+        (Method::GET, of("room"), None, false),
+        (Method::PUT, of("hold"), Some(json!({ "reason": "a case" })), true),
+        (Method::GET, of("hold"), None, false),
+        (Method::DELETE, of("hold"), None, true),
+        (Method::DELETE, of("ydoc"), None, true),
+        (Method::POST, format!("{}/restore", of("ydoc")), None, true),
+        (Method::DELETE, format!("{}?hard=true", of("ydoc")), None, true),
+        (Method::GET, of("receipt"), None, false),
+        (Method::GET, format!("/api/rooms/v1/{ORG}"), None, false),
+        (Method::GET, format!("/api/tombstones/v1/{ORG}"), None, false),
     ]
 }
 
+fn with_query(path: &str, query: &str) -> String {
+    if path.contains('?') { format!("{path}&{query}") } else { format!("{path}?{query}") }
+}
+
 async fn every_error_has_its_status_and_code(stage: Stage) {
-    let hub = TestHub::with(stage, |config| config.server.max_message_bytes = 1 << 20).await;
+    let hub = TestHub::with(stage, |config| {
+        config.server.max_message_bytes = 1 << 20;
+        config.auth.purposes.extend(["hard-delete", "hold"].map(String::from));
+    })
+    .await;
     let back_end = BackEnd::of(hub.addr());
-    let all = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    let all = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
     let mut seen = 0;
     for json in [true, false] {
         let media_type = if json { "application/json" } else { "application/x-lib0any" };
@@ -242,40 +261,49 @@ async fn every_error_has_its_status_and_code(stage: Stage) {
             assert!(answered.header("vary").contains("accept"), "{answered:?}");
             (answered, error)
         };
-        for (method, kind, body) in endpoints() {
-            let docid = format!("of-{kind}");
+        for (n, (method, path, body, _)) in endpoints(if json { "in-json" } else { "in-lib0" }).iter().enumerate() {
             let given = || body.as_ref().map(|body| ("application/json", body.to_string().into_bytes()));
-            let (answered, _) = ask(&method, &path(kind, &docid), given()).await;
-            assert_eq!(answered.code(), 200, "{method} {kind}: {answered:?}");
-            let mut refuse = async |method: &Method, path: String, body: Option<(&str, Vec<u8>)>, status: u16, code: &str| {
-                let (answered, error) = ask(method, &path, body).await;
+            let (answered, _) = ask(method, path, given()).await;
+            assert_eq!(answered.code(), 200, "{method} {path}: {answered:?}");
+            let mut refuse = async |method: &Method, path: &str, body: Option<(&str, Vec<u8>)>, status: u16, code: &str| {
+                let (answered, error) = ask(method, path, body).await;
                 assert_eq!((answered.code(), error["code"].as_str()), (status, Some(code)), "{method} {path}: {answered:?}");
                 assert!(error["error"].is_string(), "{error}");
                 seen += 1;
             };
-            for bad in ["?branch=", "?user=", "?branch=%zz", "?user=%ff"] {
-                refuse(&method, path(kind, &format!("{docid}{bad}")), given(), 400, "bad-request").await;
+            let is_of_a_room = !path.contains("/rooms/") && !path.contains("/tombstones/");
+            for bad in ["branch=", "user=", "branch=%zz", "user=%ff"] {
+                let code = if is_of_a_room || bad.starts_with("user") { "bad-request" } else { "invalid-query" };
+                let code = if bad.contains('%') { "bad-request" } else { code };
+                refuse(method, &with_query(path, bad), given(), 400, code).await;
             }
-            refuse(&method, path(kind, "%00"), given(), 400, "bad-request").await;
-            refuse(&method, path(kind, &"x".repeat(600)), given(), 400, "bad-request").await;
-            refuse(&method, path(kind, &format!("{docid}?nothing=1")), given(), 400, "invalid-query").await;
-            refuse(&method, path(kind, &format!("{docid}/more")), given(), 404, "not-found").await;
+            if is_of_a_room {
+                for bad in ["%00", "%zz", &"x".repeat(600)] {
+                    refuse(method, &endpoints(bad)[n].1, given(), 400, "bad-request").await;
+                }
+            }
+            refuse(method, &with_query(path, "nothing=1"), given(), 400, "invalid-query").await;
+            let bare = path.split('?').next().unwrap();
+            refuse(method, &format!("{bare}/more"), given(), 404, "not-found").await;
             for other in &all {
-                let known = endpoints().iter().any(|(method, of, _)| method == other && *of == kind);
-                if !known {
-                    refuse(other, path(kind, &docid), None, 405, "method-not-allowed").await;
+                let docid = if json { "in-json" } else { "in-lib0" };
+                let is_known = |(method, path, ..): &(Method, String, Option<Value>, bool)| {
+                    method == other && path.split('?').next() == Some(bare)
+                };
+                if !endpoints(docid).iter().any(is_known) {
+                    refuse(other, bare, None, 405, "method-not-allowed").await;
                 }
             }
             let Some(_) = &body else { continue };
             for bad in ["{", "[]", "null", "7", r#"{"update":1}"#, r#"{"form":1}"#, r#"{"by":null}"#, "{\"by\":\"\u{0}", "{}"] {
-                refuse(&method, path(kind, &docid), Some(("application/json", bad.into())), 400, "invalid-body").await;
+                refuse(method, path, Some(("application/json", bad.into())), 400, "invalid-body").await;
             }
             for bad in [&[118, 1][..], &[0], &[126], &[118, 0, 0], &[118, 1, 6, b'u'], &[117, 255, 255, 255, 255, 15]] {
-                refuse(&method, path(kind, &docid), Some(("application/x-lib0any", bad.to_vec())), 400, "invalid-body").await;
+                refuse(method, path, Some(("application/x-lib0any", bad.to_vec())), 400, "invalid-body").await;
             }
-            refuse(&method, path(kind, &docid), Some(("application/json", vec![b' '; 3 << 20])), 413, "too-large").await;
-            let request = back_end.ask(method.clone(), &path(kind, &docid)).header("if-match", "what");
-            assert_eq!(send(request).await.code(), 400, "{method} {kind}");
+            refuse(method, path, Some(("application/json", vec![b' '; 3 << 20])), 413, "too-large").await;
+            let request = back_end.ask(method.clone(), path).header("if-match", "what");
+            assert_eq!(send(request).await.code(), 400, "{method} {path}");
         }
         for (kind, query) in [
             ("activity", "limit=abc"),
@@ -293,8 +321,17 @@ async fn every_error_has_its_status_and_code(stage: Stage) {
             ("ydoc", "view=html"),
             ("ydoc", "view=json&roots=a:b"),
             ("ydoc", "roots=a:text"),
+            ("rooms", "limit=x"),
+            ("rooms", "after=x"),
+            ("rooms", "after=%25zz/main"),
+            ("tombstones", "state=gone"),
+            ("tombstones", "keptBefore=x"),
         ] {
-            let (answered, error) = ask(&Method::GET, &path(kind, &format!("x?{query}")), None).await;
+            let path = match kind {
+                "rooms" | "tombstones" => format!("/api/{kind}/v1/{ORG}?{query}"),
+                kind => path(kind, &format!("x?{query}")),
+            };
+            let (answered, error) = ask(&Method::GET, &path, None).await;
             assert_eq!((answered.code(), error["code"].as_str()), (400, Some("invalid-query")), "{kind} {query}");
             let name = query.split_once('=').unwrap().0;
             let name = if query.starts_with("view=json") { "roots" } else { name };
@@ -328,17 +365,19 @@ async fn every_error_has_its_status_and_code(stage: Stage) {
 async fn who_may_only_read_changes_nothing(stage: Stage) {
     let hub = TestHub::with(stage, |config| config.auth.everyone = Some(Everyone::MayRead)).await;
     let back_end = BackEnd::of(hub.addr());
-    for (method, kind, body) in endpoints() {
-        let answered = match &body {
-            Some(body) => back_end.send_json(method.clone(), &path(kind, "notes"), body).await,
-            None => back_end.get(&path(kind, "notes")).await,
-        };
-        let expected = if method == Method::GET { 200 } else { 403 };
-        assert_eq!(answered.code(), expected, "{method} {kind}");
-        if expected == 403 {
-            assert_eq!(answered.json()["code"], "no-access");
+    for (method, path, body, changes) in endpoints("notes") {
+        let request = back_end.ask(method.clone(), &path).header("accept", "application/json");
+        let request = request.header("content-type", "application/json");
+        let answered = send(request.body(body.map(|body| body.to_string()).unwrap_or_default())).await;
+        if changes {
+            assert_eq!((answered.code(), answered.json()["code"].clone()), (403, json!("no-access")), "{method} {path}");
+        } else {
+            assert!(matches!(answered.code(), 200 | 404), "{method} {path}: {answered:?}");
         }
     }
+    let documents = hub.documents();
+    assert_eq!(documents.tombstone(&room("notes")).await.unwrap(), None);
+    assert_eq!(documents.deletions().hold_of(&room("notes")).await.unwrap(), None);
     assert!(hub.stream_updates("notes").await.is_empty());
 }
 
@@ -483,14 +522,16 @@ async fn the_api_is_described(stage: Stage) {
     let hub = TestHub::start(stage).await;
     let back_end = BackEnd::of(hub.addr());
     let description = back_end.get("/api/openapi.json").await.json();
-    for (method, kind, _) in endpoints() {
-        let path = format!("/api/{kind}/v1/{{org}}/{{docid}}");
+    let mut known = std::collections::BTreeSet::new();
+    for (method, path, ..) in endpoints("{docid}") {
+        let path = path.split('?').next().unwrap().replace(&format!("/{ORG}"), "/{org}");
         let operation = &description["paths"][&path][method.as_str().to_ascii_lowercase()];
         assert!(operation["summary"].is_string(), "{method} {path}");
         assert!(operation["x-right"].is_string(), "{method} {path}");
+        known.insert((method.to_string(), path));
     }
     let described: usize = description["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len()).sum();
-    assert_eq!(described, endpoints().len(), "an endpoint that these tests do not know");
+    assert_eq!(described, known.len(), "an endpoint that these tests do not know");
     let page = back_end.get("/api/docs").await;
     assert_eq!((page.code(), page.header("content-type")), (200, "text/html; charset=utf-8"));
     assert_eq!(to_hex(&back_end.get("/api/docs.js").await.body[..2]), to_hex(b"//"));

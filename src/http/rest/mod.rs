@@ -47,6 +47,8 @@ use crate::{
 
 /// A body that has not come by then is not waited for any longer.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Of a body that is too long so much more is read, to be thrown away, before that is said.
+const DROPPED_BYTES: usize = 16 << 20;
 /// What stands around the bytes of an update in a body.
 const BODY_FRAME_BYTES: usize = 64 << 10;
 
@@ -204,20 +206,24 @@ impl Rest {
     async fn read_body(&self, headers: &HeaderMap, mut payload: web::Payload, is_json: bool) -> Result<Bytes, HttpError> {
         let update = self.max_update_bytes.saturating_add(self.max_awareness_bytes);
         let max_bytes = BODY_FRAME_BYTES.saturating_add(if is_json { update.saturating_mul(4) / 3 } else { update });
-        let too_large = HttpError::BodyTooLarge { max_bytes };
-        if content_length(headers).is_some_and(|length| length > max_bytes) {
-            return Err(too_large);
-        }
+        let is_announced_too_large = content_length(headers).is_some_and(|length| length > max_bytes);
         let read = async {
-            let mut body = BytesMut::new();
+            let (mut body, mut dropped) = (BytesMut::new(), 0);
             while let Some(piece) = payload.next().await {
                 let piece = piece.map_err(|_| HttpError::BadRequest { what: "the body broke off".into() })?;
-                if body.len() + piece.len() > max_bytes {
-                    return Err(too_large);
+                if is_announced_too_large || dropped > 0 || body.len() + piece.len() > max_bytes {
+                    // Who is still sending does not listen: an answer that comes before the end is lost on most. So a little more
+                    // is taken from them, and thrown away.
+                    body = BytesMut::new();
+                    dropped += piece.len();
+                    if dropped > max_bytes.saturating_add(DROPPED_BYTES) {
+                        break;
+                    }
+                } else {
+                    body.extend_from_slice(&piece);
                 }
-                body.extend_from_slice(&piece);
             }
-            Ok(body.freeze())
+            if dropped > 0 { Err(HttpError::BodyTooLarge { max_bytes }) } else { Ok(body.freeze()) }
         };
         tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or(Err(HttpError::BodyTimeout { within: BODY_TIMEOUT }))
     }

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
+mod api;
 mod compaction;
 mod config;
 mod failures;
@@ -93,6 +94,9 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Describe the API over HTTP
+    #[command(subcommand)]
+    Api(api::Command),
 }
 
 /// What `--help` says of every command that looks into the storage.
@@ -137,6 +141,7 @@ impl Cli {
                 with_stores(self.options, async |stores, config| purge::run(arguments, stores, config).await)
             }
             Some(Command::Config(command)) => config::run(command, self.options),
+            Some(Command::Api(command)) => api::run(command, self.options),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,

@@ -11,14 +11,15 @@ mod rest;
 use std::sync::Arc;
 
 use actix_web::{
-    FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, guard,
+    FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, Scope, guard,
     web::{self, ServiceConfig},
 };
 
-use crate::origin::Origins;
+use crate::{Backend, origin::Origins};
 pub use error::HttpError;
 pub use health::Readiness;
 pub(crate) use rest::Rest;
+pub use rest::{openapi::openapi, reference::reference};
 
 /// The plain routes of a hub whose API lies under `prefix`, for `App::configure`; called once per worker.
 pub fn routes(prefix: &str, readiness: Readiness) -> impl FnOnce(&mut ServiceConfig) + use<> {
@@ -39,6 +40,25 @@ pub(crate) fn api(prefix: &str, origins: Origins, rest: Arc<Rest>) -> impl FnOnc
     move |app| {
         app.service(web::resource(format!("{root}{{path}}*")).app_data(web::Data::new(Api { root, origins, rest })).to(answer));
     }
+}
+
+/// The documents of `backend` over HTTP as a scope: `{name}/v1/…` below wherever it is mounted. Whoever mounts it lets pages of
+/// other origins in as `backend`'s configuration says.
+///
+/// ```no_run
+/// # use actix_web::{App, HttpServer, web};
+/// # async fn run(backend: yhub::Backend) -> std::io::Result<()> {
+/// let backend = web::Data::new(backend);
+/// HttpServer::new(move || {
+///     App::new().service(yhub::scope("/api/ws/v1", &backend)).service(yhub::http::rest_scope("/api", &backend))
+/// })
+/// # .bind(("127.0.0.1", 4400))?.run().await
+/// # }
+/// ```
+pub fn rest_scope(path: &str, backend: &Backend) -> Scope {
+    let door = backend.door();
+    let api = Api { root: format!("{path}/"), origins: door.gate.origins().clone(), rest: door.rest.clone() };
+    web::scope(path).app_data(web::Data::new(api)).default_service(web::to(answer))
 }
 
 /// What answers below the prefix.

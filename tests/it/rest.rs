@@ -16,6 +16,8 @@ use crate::support::{ORG, Stage, TestHub, room};
 on_stage!(direct, Direct; reads_and_writes, conditions_are_kept, requests_are_carried_out_once, every_error_has_its_status_and_code,
     who_may_only_read_changes_nothing, sessions_see_what_is_written, views_show_what_is_in_a_document, pages_are_let_in_by_origin,
     what_is_long_comes_whole, the_api_is_described);
+on_stage!(mounted, Mounted; reads_and_writes, sessions_see_what_is_written, pages_are_let_in_by_origin, who_may_only_read_changes_nothing,
+    the_api_is_described);
 on_stage!(full, Full; reads_and_writes, conditions_are_kept, requests_are_carried_out_once, sessions_see_what_is_written,
     many_who_write_on_a_condition_take_turns);
 on_stage!(three, Three; conditions_are_kept, requests_are_carried_out_once, sessions_see_what_is_written,

@@ -276,13 +276,15 @@ async fn direct(config: Config, backend: Backend, tell: Tell, stopped: oneshot::
 async fn mounted(backend: Backend, tell: Tell, stopped: oneshot::Receiver<()>) {
     let backend = web::Data::new(backend);
     let mount = backend.clone();
-    let server = HttpServer::new(move || App::new().service(yhub::scope("/api/ws/v1", &mount)))
-        .on_connect(yhub::on_connect)
-        .workers(2)
-        .disable_signals()
-        .shutdown_timeout(1)
-        .bind(("127.0.0.1", 0))
-        .unwrap();
+    let server = HttpServer::new(move || {
+        App::new().service(yhub::scope("/api/ws/v1", &mount)).service(yhub::http::rest_scope("/api", &mount))
+    })
+    .on_connect(yhub::on_connect)
+    .workers(2)
+    .disable_signals()
+    .shutdown_timeout(1)
+    .bind(("127.0.0.1", 0))
+    .unwrap();
     let addr = server.addrs()[0];
     let server = server.run();
     let handle = server.handle();

@@ -49,6 +49,11 @@ impl Rest {
     }
 }
 
+/// The description of the API under `prefix`, as a document of OpenAPI 3.1 in JSON.
+pub fn openapi(prefix: &str) -> String {
+    format!("{:#}\n", description(prefix, &super::endpoints().collect::<Vec<_>>()))
+}
+
 /// The document of OpenAPI 3.1.
 fn description(prefix: &str, endpoints: &[&Endpoint]) -> Value {
     let mut paths: Map<String, Value> = Map::new();

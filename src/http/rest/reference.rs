@@ -1,0 +1,104 @@
+//! The reference of the API for people, as Markdown, made from the table of endpoints.
+//!
+//! `docs/API.md` is the output of [`reference`]; a test compares them.
+
+use super::{
+    endpoint::{Endpoint, Kind, Param, Scope},
+    endpoints,
+};
+
+const HEAD: &str = "\
+# Documents over HTTP
+
+This page is made from the table by which requests are read (`yhub api reference`). The same as OpenAPI: `/{prefix}/openapi.json`; a
+page to try it: `/{prefix}/docs`.
+
+## In general
+
+- **Paths.** `/{prefix}/{name}/v1/{org}/{docid}`, where `prefix` is `server.prefix`, `api` unless set. `org` and `docid` are percent-encoded
+  once. `?branch=` names a branch, `main` if not given. `?user=` says who asks, while nobody has to prove it.
+- **Bodies and answers** are [lib0-any](PROTOCOL.md). With `Accept: application/json` (in so many words) answers are JSON, with
+  `Content-Type: application/json` bodies are. In JSON, bytes are base64 with padding, `undefined` is `null`, a big integer is a string.
+- **Errors** are `{ error, code }` in the same encoding: a text for people, which may change, and a word that stays. Statuses 4xx are
+  final until the request is another; 429 and 5xx may be tried again, after `Retry-After` where that is given.
+- **`ETag`** is the clock of a document's last change. `If-None-Match` with it is answered with 304 as long as nothing has changed. A write
+  with `If-Match` is carried out only if nothing has changed, which the append itself sees to; else it is 412.
+- **`Idempotency-Key`** on a request that changes something: of requests with one key, the first is carried out and the others are given
+  its answer, for a day. Another request under the same key is 422.
+- **Pages of other origins** are let in by `server.allowed_origins`, and by nothing else.
+- **Unknown parameters and fields** are refused: one that is misspelt would otherwise be one that is not given.
+
+| status | codes | again? |
+|---|---|---|
+| 400 | `bad-request`, `invalid-query`, `invalid-body`: the text names what is wrong | no |
+| 403 | `no-access` (the text names the right), `origin-not-allowed` | no |
+| 404 | `doc-deleted`, `not-found` | no |
+| 405, 408, 413, 426 | `method-not-allowed`, `timeout`, `too-large`, `upgrade-required` | no |
+| 409 | `legal-hold`, `deleted-for-good` | no |
+| 412 | `changed` | read again, then write again |
+| 422 | `too-costly` (ask for less), `key-reused` | no |
+| 500 | `internal` | yes |
+| 503 | `unavailable`, `still-under-way`, `too-many-connections` | yes |
+";
+
+/// The reference of every endpoint.
+pub fn reference() -> String {
+    let mut out = HEAD.to_owned();
+    for endpoint in endpoints() {
+        describe(endpoint, &mut out);
+    }
+    out
+}
+
+fn describe(endpoint: &Endpoint, out: &mut String) {
+    out.push_str(&format!("\n## {} /{{prefix}}/{}\n\n", endpoint.method, endpoint.path()));
+    out.push_str(&format!("{}. {}\n\n", endpoint.summary, endpoint.about));
+    out.push_str(&format!("Right: `{}`", endpoint.needs.name()));
+    if let Some((parameter, right)) = endpoint.needs_if {
+        out.push_str(&format!("; with `{parameter}=true` also `{}`", right.name()));
+    }
+    let mut headers = Vec::new();
+    if endpoint.conditional {
+        headers.push("`If-Match`");
+    }
+    if endpoint.needs.changes() && endpoint.scope == Scope::Room {
+        headers.push("`Idempotency-Key`");
+    }
+    if !headers.is_empty() {
+        out.push_str(&format!(". Takes {}", headers.join(" and ")));
+    }
+    out.push_str(".\n");
+    table("Query", endpoint.query, true, out);
+    if let Some(fields) = endpoint.body {
+        table("Body", fields, false, out);
+    }
+    out.push_str(&format!("\nAnswer: {}\n", endpoint.returns.about));
+    table("Answer", endpoint.returns.fields, false, out);
+}
+
+fn table(title: &str, params: &[Param], in_query: bool, out: &mut String) {
+    if params.is_empty() {
+        return;
+    }
+    out.push_str(&format!("\n| {} | type | |\n|---|---|---|\n", title.to_lowercase()));
+    for param in params {
+        let kind = match param.kind {
+            Kind::Pairs if in_query => "`k:v,k:v`".to_owned(),
+            Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+            kind => kind.name(),
+        };
+        out.push_str(&format!("| `{}` | {kind} | {} |\n", param.name, param.about));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_in_the_documentation_is_this_one() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/API.md");
+        let found = std::fs::read_to_string(file).unwrap_or_default();
+        assert!(found == reference(), "docs/API.md is out of date: cargo run -- api reference > docs/API.md");
+    }
+}

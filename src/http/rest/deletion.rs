@@ -28,6 +28,7 @@ const HOLD: &[Param] = &[
 const DONE: Returns = Returns {
     about: "Done, also where there was nothing to do.",
     fields: &[param("success", Kind::Bool, "`true`."), param("message", Kind::Text, "For people: what was done.")],
+    or_text: false,
 };
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[
@@ -54,6 +55,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 param("deletedAt", Kind::Number, "When, in milliseconds since 1970."),
                 param("hard", Kind::Bool, "Is it erased for good?"),
             ],
+            or_text: false,
         },
         run: |rest, call| delete(rest, call).boxed(),
     },
@@ -84,7 +86,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         query: &[],
         body: None,
         conditional: false,
-        returns: Returns { about: "The receipt, as `docs/PROTOCOL.md` describes it.", fields: &[] },
+        returns: Returns { about: "The receipt, as `docs/PROTOCOL.md` describes it.", fields: &[], or_text: false },
         run: |rest, call| receipt(rest, call).boxed(),
     },
     Endpoint {
@@ -99,7 +101,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         query: &[],
         body: None,
         conditional: false,
-        returns: Returns { about: "The hold.", fields: HOLD },
+        returns: Returns { about: "The hold.", fields: HOLD, or_text: false },
         run: |rest, call| hold_of(rest, call).boxed(),
     },
     Endpoint {
@@ -115,7 +117,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         query: &[],
         body: Some(&[param("reason", Kind::Text, "Why; must be given.")]),
         conditional: false,
-        returns: Returns { about: "The hold.", fields: HOLD },
+        returns: Returns { about: "The hold.", fields: HOLD, or_text: false },
         run: |rest, call| hold(rest, call).boxed(),
     },
     Endpoint {

@@ -134,6 +134,8 @@ pub(crate) struct Returns {
     pub(crate) about: &'static str,
     /// The fields of the object, each with what it holds.
     pub(crate) fields: &'static [Param],
+    /// May it be a text instead?
+    pub(crate) or_text: bool,
 }
 
 /// One method on one path.

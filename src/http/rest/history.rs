@@ -51,6 +51,7 @@ const SUCCESS: Returns = Returns {
         param("success", Kind::Bool, "`true`."),
         param("message", Kind::Text, "For people: whether there was anything to write."),
     ],
+    or_text: false,
 };
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[
@@ -93,6 +94,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         returns: Returns {
             about: "`{ ydoc?, activity }`; an entry is `{ from, to, by, customAttributions, delta?, attributions?, renderedContent? }`.",
             fields: &[],
+            or_text: false,
         },
         run: |rest, call| activity(rest, call).boxed(),
     },
@@ -116,7 +118,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         ],
         body: None,
         conditional: false,
-        returns: Returns { about: "`{ attributions?, delta?, ydoc? }`, as far as asked for.", fields: &[] },
+        returns: Returns { about: "`{ attributions?, delta?, ydoc? }`, as far as asked for.", fields: &[], or_text: false },
         run: |rest, call| changeset(rest, call).boxed(),
     },
     Endpoint {

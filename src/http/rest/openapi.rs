@@ -43,7 +43,7 @@ impl Rest {
         response.insert_header((header::CACHE_CONTROL, "no-cache"));
         response.insert_header((
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+            "default-src 'self'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
         ));
         Some(response.body(body))
     }
@@ -110,8 +110,7 @@ fn operation(endpoint: &Endpoint) -> Value {
 }
 
 fn parameters(endpoint: &Endpoint) -> Vec<Value> {
-    let of_path =
-        |name: &str| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } });
+    let of_path = |name: &str| json!({ "name": name, "in": "path", "required": true, "schema": name_schema(512) });
     let of_header =
         |name: &str, about: &str| json!({ "name": name, "in": "header", "description": about, "schema": { "type": "string" } });
     let mut parameters = vec![of_path("org")];
@@ -123,9 +122,11 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
         Param { name: "user", kind: Kind::Text, about: "Who asks, while nobody has to prove it. `anonymous` if not given." },
     ];
     let common = common.iter().filter(|param| param.name != "branch" || endpoint.scope == Scope::Room);
-    parameters.extend(common.chain(endpoint.query).map(
-        |param| json!({ "name": param.name, "in": "query", "description": param.about, "schema": schema(param.kind, true) }),
-    ));
+    parameters.extend(
+        common
+            .chain(endpoint.query)
+            .map(|param| json!({ "name": param.name, "in": "query", "description": param.about, "schema": schema_of(param) })),
+    );
     if endpoint.conditional {
         parameters
             .push(of_header("If-Match", "Only if the last change of the document is still the one with this ETag; else 412."));
@@ -137,6 +138,20 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
         parameters.push(of_header("If-None-Match", "The ETag of an answer that is at hand: 304 if it is still right."));
     }
     parameters
+}
+
+/// A name: what bounds it in characters is a bound in bytes.
+fn name_schema(max_bytes: usize) -> Value {
+    json!({ "type": "string", "minLength": 1, "maxLength": max_bytes / 4, "pattern": "^[^\\u0000]+$" })
+}
+
+/// The schema of a parameter of the query.
+fn schema_of(param: &Param) -> Value {
+    match param.name {
+        "branch" => name_schema(512),
+        "user" => name_schema(256),
+        _ => schema(param.kind, true),
+    }
 }
 
 fn schema(kind: Kind, in_query: bool) -> Value {
@@ -178,6 +193,9 @@ fn responses(endpoint: &Endpoint) -> Value {
             },
         },
     });
+    if returns.or_text {
+        responses["200"]["content"]["text/plain"] = json!({ "schema": { "type": "string" } });
+    }
     let errors = [
         ("400", "Something in the request is not what it should be; the text says what.", true),
         ("403", "The caller may not do that.", true),

@@ -41,6 +41,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             about: "`{ rooms, next }`; a room is `{ docid, branch, stored, versions, bytes, deletedAt, hard }`, and `next` is for the next \
                     page, `null` on the last.",
             fields: &[],
+            or_text: false,
         },
         run: |rest, call| rooms(rest, call).boxed(),
     },
@@ -72,6 +73,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         returns: Returns {
             about: "`{ tombstones, next }`; a tombstone is `{ docid, branch, deletedAt, hard, purgedAt, by }`.",
             fields: &[],
+            or_text: false,
         },
         run: |rest, call| tombstones(rest, call).boxed(),
     },
@@ -91,6 +93,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             about: "`{ changed, stored, versions, bytes, deletedAt, hard }`; `changed` is the clock of the last change, `null` if it was \
                     deleted.",
             fields: &[],
+            or_text: false,
         },
         run: |rest, call| room(rest, call).boxed(),
     },

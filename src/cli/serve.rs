@@ -51,7 +51,7 @@ enum Running {
     /// A hub with a server.
     Server(Box<Hub>),
     /// One that only compacts.
-    Worker(Backend),
+    Worker(Box<Backend>),
 }
 
 impl Running {
@@ -59,7 +59,7 @@ impl Running {
         Ok(if config.role.serves() {
             Self::Server(Box::new(Hub::start(config).await?))
         } else {
-            Self::Worker(Backend::start(&config).await?)
+            Self::Worker(Box::new(Backend::start(&config).await?))
         })
     }
 

@@ -1,13 +1,23 @@
 //! Places for assets, as a hub is told of them: made at the start, looked at by `/readyz`, and said to be wrong in time.
 
-use yhub::{Backend, Config};
+use yhub::{
+    Backend, Config,
+    config::{Millis, S3Client},
+};
 use yhub_core::{Asset, AssetId, AssetIdKind, RoomId};
 use yhub_testkit::{
+    Oracle, TextWriter,
     servers::{S3, S3Fault},
     until,
 };
 
-use crate::{draining::readiness, ground::Ground};
+use crate::{
+    draining::readiness,
+    ground::Ground,
+    support::{Stage, TestHub, entries, room},
+};
+
+on_all!(documents_live_in_a_bucket_and_edits_go_on_while_it_is_away);
 
 async fn server() -> S3 {
     tokio::task::spawn_blocking(S3::start).await.expect("the server starts")
@@ -16,10 +26,15 @@ async fn server() -> S3 {
 /// A hub with its assets in this service, in files for the rest.
 fn config(server: &S3, dir: &tempfile::TempDir) -> Config {
     let mut config = Config::for_testing(dir.path());
-    config.assets.plugins = vec!["s3".into(), "files".into()];
+    set(&mut config, server);
+    config.assets.plugins.push("files".into());
+    config
+}
+
+fn set(config: &mut Config, server: &S3) {
+    config.assets.plugins = vec!["s3".into()];
     (config.s3.endpoint, config.s3.bucket, config.s3.create_bucket) = (server.endpoint(), "assets".into(), true);
     (config.s3.access_key, config.s3.secret_key) = (S3::ACCESS_KEY.into(), Some(S3::SECRET_KEY.into()));
-    config
 }
 
 fn id(branch: &str) -> AssetId {
@@ -84,4 +99,58 @@ async fn a_hub_whose_assets_are_away_is_not_ready_until_they_are_back() {
     assert_eq!(readiness(hub.addr()).await, 503);
     server.heal();
     until("a hub that is ready again", async || (readiness(hub.addr()).await == 200).then_some(())).await;
+}
+
+/// Until the stream of a room is empty, and no node has the room in memory.
+async fn is_stored(hub: &TestHub, docid: &str) {
+    until("a room that is stored and at rest", async || {
+        (hub.census().await.rooms == 0 && entries(hub.log().as_ref(), &room(docid)).await.is_empty()).then_some(())
+    })
+    .await;
+}
+
+async fn documents_live_in_a_bucket_and_edits_go_on_while_it_is_away(stage: Stage) {
+    for client in [S3Client::ObjectStore, S3Client::Rusoto] {
+        let server = server().await;
+        let hub = TestHub::with(stage, |config| {
+            set(config, &server);
+            config.s3.client = client;
+            // Nothing is kept at hand, and what is replaced goes at once.
+            (config.asset_cache.memory_bytes, config.assets.delete_delay_ms) = (0, Millis::new(0));
+            (config.s3.attempts, config.s3.backoff_ms) = (2, Millis::new(10));
+        })
+        .await;
+        let objects = || server.keys("assets").expect("there is a bucket");
+        let mut writer = TextWriter::new(7);
+        for (word, text) in [("hello", "hello"), (" there", "hello there")] {
+            let mut client = hub.client("notes").await;
+            client.sync().await;
+            let update = writer.append(word);
+            client.send_update(&update).await;
+            client.shown(&update).await;
+            drop(client);
+            is_stored(&hub, "notes").await;
+            until("the objects of one row", async || (objects().len() == 4).then_some(())).await;
+            assert!(objects().iter().all(|key| key.starts_with("id:") && key.contains("/notes/main/")), "{:?}", objects());
+            let all = hub.client("notes").await.sync().await;
+            assert_eq!(Oracle::of([&all]).text(), text);
+            is_stored(&hub, "notes").await;
+        }
+        // The service goes away: who is in the room goes on, and what they write is not lost.
+        let (mut here, mut other) = (hub.client("notes").await, hub.client("notes").await);
+        here.sync().await;
+        other.sync().await;
+        server.fault(S3Fault::SlowDown, usize::MAX, "");
+        let update = writer.append(", you");
+        here.send_update(&update).await;
+        other.shown(&update).await;
+        let before = server.requests().len();
+        // Whatever is asked now fails: that the rows are read again, or that a new one is placed.
+        until("a compaction that fails", async || (server.requests().len() > before).then_some(())).await;
+        server.heal();
+        drop((here, other));
+        is_stored(&hub, "notes").await;
+        let all = hub.client("notes").await.sync().await;
+        assert_eq!(Oracle::of([&all]).text(), "hello there, you");
+    }
 }

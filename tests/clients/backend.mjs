@@ -1,6 +1,6 @@
 // A back end in Node, with yjs and lib0 as they come from npm, against a hub: what it writes over HTTP an editor sees, and the other
 // way round.
-// Usage: node backend.mjs http://127.0.0.1:4400
+// Usage: YHUB_URL=http://127.0.0.1:4400 node backend.mjs
 import assert from 'node:assert/strict'
 import * as decoding from 'lib0/decoding'
 import * as encoding from 'lib0/encoding'
@@ -9,7 +9,7 @@ import { WebsocketProvider } from 'y-websocket-3'
 import WebSocket from 'ws'
 import * as Y from 'yjs'
 
-const root = process.argv[2]
+const root = process.env.YHUB_URL
 const url = (name, query = '') => `${root}/api/${name}/v1/acme/report${query}`
 
 // A request whose body and answer are lib0-any.

@@ -1,10 +1,10 @@
 // The page on which the API can be tried, in a real browser: every endpoint is there, and a document is written and read by its forms.
-// Usage: node page.mjs http://127.0.0.1:4400 (with the browser that CHROMIUM names, or `chromium`)
+// Usage: YHUB_URL=http://127.0.0.1:4400 node page.mjs (with the browser that CHROMIUM names, or `chromium`)
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import puppeteer from 'puppeteer-core'
 
-const root = process.argv[2]
+const root = process.env.YHUB_URL
 const browser = await puppeteer.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   // In a container there is often no sandbox to be had, and little shared memory.
@@ -44,7 +44,7 @@ try {
   assert.match(activity, /"v": "page"/)
   assert.match(await send('get_activity', { ...of, limit: '-1' }), /^400 Bad Request[^]*invalid-query/)
   assert.match(await send('post_rollback', { ...of, by: 'ann' }), /^200 OK/)
-  assert.match(await send('get_ydoc', { ...of, view: 'json' }), /"t": ""/)
+  assert.match(await send('get_ydoc', { ...of, view: 'json', roots: 't:text' }), /"t": ""/)
   assert.deepEqual(complaints.filter(text => !text.includes('400')), [])
   if (process.env.YHUB_SCREENSHOT) {
     await page.$$eval('details', all => all.forEach(details => { details.open = details.id === 'get_activity' }))

@@ -12,6 +12,7 @@ mod cli;
 mod clients;
 mod crash;
 mod deletion;
+mod described;
 mod draining;
 mod ground;
 mod hostile;

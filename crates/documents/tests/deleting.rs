@@ -398,6 +398,17 @@ async fn a_damaged_room_is_deleted_all_the_same() {
     }
 }
 
+/// Whatever has become of what its rows refer to, a deleted room is deleted, and not a room that is away for now.
+#[tokio::test]
+async fn a_deleted_room_whose_assets_are_away_is_deleted() {
+    let mut rig = rig();
+    put_row(&rig, &rig.room, 1_000).await;
+    rig.assets = Arc::default();
+    assert!(matches!(rig.load(Variant::Gc).await, Err(DocumentsError::Assets { .. })));
+    delete(&rig, DeleteKind::Soft).await;
+    assert!(matches!(rig.load(Variant::Gc).await, Err(DocumentsError::Deleted { .. })));
+}
+
 /// What was set aside stays where it is, and with it the deletion goes on being whole.
 #[tokio::test]
 async fn nothing_set_aside_comes_back_to_a_room_deleted_for_good() {

@@ -12,17 +12,17 @@ use yhub_testkit::TextWriter;
 
 async fn entries(rig: &Rig) -> Vec<LogEntry> {
     let limit = ReadLimit { entries: 1_000, size_bytes: usize::MAX };
-    rig.log.read(&room("doc"), StreamClock::ZERO, limit).await.unwrap().entries
+    rig.log.read(&room("doc"), StreamClock::ZERO, limit).await.expect("read").entries
 }
 
 async fn tell(rig: &Rig) {
     let messages = vec![StreamMessage::encode_tombstone()];
-    rig.log.append(Append { room: room("doc"), messages, floor: StreamClock::ZERO }).await.unwrap();
+    rig.log.append(Append { room: room("doc"), messages, floor: StreamClock::ZERO }).await.expect("append");
 }
 
 async fn delete(rig: &Rig) {
     let tombstone = Tombstone { deleted_at_ms: 1, hard: false, purged_at_ms: None, by: None };
-    rig.docs.put_tombstone(&room("doc"), tombstone).await.unwrap();
+    rig.docs.put_tombstone(&room("doc"), tombstone).await.expect("delete");
     tell(rig).await;
 }
 

@@ -92,9 +92,8 @@ async fn writers_bring_nothing_back(stage: Stage) {
                 if client.try_send(&yhub_encoding::sync::update(&writer.append("x"))).await.is_err() {
                     return client.closed().await.code;
                 }
-                match client.next_within(Duration::from_millis(1)).await {
-                    Some(Err(closed)) => return closed.code,
-                    Some(Ok(_)) | None => {}
+                if let Some(Err(closed)) = client.next_within(Duration::from_millis(1)).await {
+                    return closed.code;
                 }
             }
         })

@@ -87,7 +87,7 @@ impl Documents {
             let map = attributions(&room, &content.rows, &changes.updates)?
                 .difference(&ContentIds { inserts: changes.pruned.clone(), deletes: changes.pruned.clone() });
             let history = match needs {
-                Needs::Map => Bytes::from_static(&EMPTY_UPDATE),
+                Needs::Map => Bytes::from_static(EMPTY_UPDATE),
                 Needs::History => {
                     let entries = changes.updates.into_iter().map(|Change { origin, update, .. }| (origin, update)).collect();
                     let kind = AssetKind::NongcDoc;

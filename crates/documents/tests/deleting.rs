@@ -15,7 +15,9 @@ use yhub_documents::{
 };
 use yhub_store::{
     AssetPlugins, AssetSelection, Branches, CacheKey, FailureReport, Hold, Page, Restored, StoreOutcome, StoreVersion,
-    StoredName, TaskEpoch, Tombstone, TombstoneFilter, TombstoneState, testsuite::MemoryAssets,
+    StoredName, TaskEpoch, Tombstone, TombstoneFilter, TombstoneState,
+    faults::{DocMethod, Fault, LogMethod},
+    testsuite::MemoryAssets,
 };
 
 const PLUGIN: &str = "memory:v1";
@@ -268,6 +270,91 @@ async fn objects_in_a_place_that_is_not_configured_keep_the_deletion_open() {
     assert_erased(&rig, "").await;
 }
 
+/// Waits until something is so, while something else goes on.
+async fn meanwhile(is_so: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("it never was so");
+}
+
+/// A reader that sleeps at any of its steps while the room is deleted wholly.
+#[tokio::test]
+async fn a_load_that_sleeps_through_a_deletion_shows_all_or_nothing() {
+    let updates = [write(7, 0, "stored"), write(8, 0, "set aside"), write(9, 0, "late")];
+    for step in ["stream", "rows", "set aside"] {
+        let rig = Rig::new();
+        rig.write(&updates[0], "ann").await;
+        rig.compact().await.unwrap();
+        rig.write(&updates[1], "bob").await;
+        set_aside(&rig).await;
+        rig.write(&updates[2], "cy").await;
+        match step {
+            "stream" => rig.log_faults.on_nth(LogMethod::Read, 1, Fault::Hang),
+            "rows" => rig.doc_faults.on_nth(DocMethod::Read, 1, Fault::Hang),
+            _ => rig.log_faults.on_nth(LogMethod::ReadQuarantined, 1, Fault::Hang),
+        }
+        let is_there = || match step {
+            "stream" => rig.log_faults.calls(LogMethod::Read) > 0,
+            "rows" => rig.doc_faults.calls(DocMethod::Read) > 0,
+            _ => rig.log_faults.calls(LogMethod::ReadQuarantined) > 0,
+        };
+        let faulty = rig.faulty();
+        let (loaded, ()) = tokio::join!(faulty.load(&rig.room, Variant::Nongc), async {
+            meanwhile(is_there).await;
+            assert!(matches!(delete(&rig, DeleteKind::Hard).await, Deleted::Erased(_)));
+            rig.log_faults.release();
+            rig.doc_faults.release();
+        });
+        assert!(matches!(loaded, Err(DocumentsError::Deleted { .. })), "{step}: {loaded:?}");
+    }
+}
+
+/// Between erasing and reading back somebody writes who has not heard of the deletion: that is erased, too.
+#[tokio::test]
+async fn what_comes_before_the_reading_back_is_erased_before_the_receipt() {
+    let rig = Rig::new();
+    // Reads: for the line that tells of the deletion, for what came late, to read back.
+    rig.log_faults.on_nth(LogMethod::Read, 3, Fault::Hang);
+    let faulty = rig.faulty();
+    let deletion = async { faulty.delete(&rig.room, DeleteKind::Hard, None).await };
+    let (deleted, ()) = tokio::join!(deletion, async {
+        let wait = meanwhile(|| rig.log_faults.calls(LogMethod::Read) > 2);
+        let _ = tokio::time::timeout(Duration::from_secs(2), wait).await;
+        rig.write(&write(7, 0, "late"), "ann").await;
+        rig.log_faults.release();
+    });
+    let Deleted::Erased(receipt) = deleted.unwrap() else { panic!() };
+    let said: Value = serde_json::from_str(&receipt.json).unwrap();
+    assert_eq!((rig.content().await, &said["erased"]["streamEntries"]), (vec![], &2.into()), "the line and what came late");
+}
+
+/// Somebody who writes without end keeps the receipt from being written, not the room from being deleted.
+#[tokio::test]
+async fn a_receipt_is_not_written_while_somebody_writes() {
+    let rig = Rig::new();
+    let faulty = rig.faulty();
+    for nth in 1..40 {
+        rig.log_faults.on_nth(LogMethod::Read, nth, Fault::Hang);
+    }
+    let deletion = async { faulty.delete(&rig.room, DeleteKind::Hard, None).await };
+    let writing = async {
+        for nth in 1.. {
+            meanwhile(|| rig.log_faults.calls(LogMethod::Read) >= nth).await;
+            rig.write(&write(100 + nth, 0, "late"), "ann").await;
+            rig.log_faults.release();
+        }
+    };
+    let deleted = tokio::select! { deleted = deletion => deleted, () = writing => panic!() };
+    assert!(matches!(deleted, Err(DocumentsError::NotErased { .. })), "{deleted:?}");
+    assert_eq!(rig.deletions.receipt(&rig.room).await.unwrap(), None);
+    assert!(matches!(delete(&rig, DeleteKind::Hard).await, Deleted::Erased(_)));
+    assert_erased(&rig, "").await;
+}
+
 /// The line is above whatever anybody has heard of, also where the log has forgotten it.
 #[tokio::test]
 async fn everybody_hears_of_a_deletion() {
@@ -309,6 +396,17 @@ async fn a_damaged_room_is_deleted_all_the_same() {
         let compacted = rig.compact().await;
         assert_eq!(matches!(compacted, Ok(Compacted::Trimmed { trimmed: 1 })), hard, "{compacted:?}");
     }
+}
+
+/// Whatever has become of what its rows refer to, a deleted room is deleted, and not a room that is away for now.
+#[tokio::test]
+async fn a_deleted_room_whose_assets_are_away_is_deleted() {
+    let mut rig = rig();
+    put_row(&rig, &rig.room, 1_000).await;
+    rig.assets = Arc::default();
+    assert!(matches!(rig.load(Variant::Gc).await, Err(DocumentsError::Assets { .. })));
+    delete(&rig, DeleteKind::Soft).await;
+    assert!(matches!(rig.load(Variant::Gc).await, Err(DocumentsError::Deleted { .. })));
 }
 
 /// What was set aside stays where it is, and with it the deletion goes on being whole.

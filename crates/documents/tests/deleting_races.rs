@@ -11,20 +11,80 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use support::{Rig, write};
 use turns::{Comes, Gate, Gated, interleave};
 use yhub_content::{ContentIds, content_ids};
-use yhub_core::Variant;
+use yhub_core::{AssetId, RoomId, Variant};
 use yhub_documents::{DeleteKind, Deleted, Documents, DocumentsError, DocumentsParts, Purged, QuarantineReason, SetAside};
-use yhub_store::{AssetSelection, DeletionStore, DocStore, FailureStore, Hold, QuarantineId, StreamAdmin, StreamLog, WorkerId};
+use yhub_store::{
+    AssetPlugins, AssetSelection, AssetStore, AssetStoreError, Branches, DeletionStore, DocStore, FailureStore, Hold,
+    QuarantineId, ScanPage, Stored, StoredObject, StreamAdmin, StreamLog, WorkerId, testsuite::MemoryAssets,
+};
 
 fn why() -> QuarantineReason {
     QuarantineReason { class: "entry".into(), signature: "s".into(), reason: "r".into(), from: None }
 }
 
+/// A place for assets of which each call is a turn, one after the other: who asks for several at once is one person all the same.
+struct GatedAssets {
+    inner: Arc<MemoryAssets>,
+    gate: Gate,
+    one: tokio::sync::Mutex<()>,
+}
+
+#[async_trait]
+impl AssetStore for GatedAssets {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn init(&self) -> Result<(), AssetStoreError> {
+        Ok(())
+    }
+
+    async fn store(&self, id: &AssetId, asset: &Bytes) -> Result<Stored, AssetStoreError> {
+        let _one = self.one.lock().await;
+        self.gate.turn().await;
+        self.inner.store(id, asset).await
+    }
+
+    async fn retrieve(&self, id: &AssetId) -> Result<Option<Bytes>, AssetStoreError> {
+        let _one = self.one.lock().await;
+        self.gate.turn().await;
+        self.inner.retrieve(id).await
+    }
+
+    /// No turn: what is discarded is deleted by nobody in particular.
+    async fn delete(&self, id: &AssetId) -> Result<(), AssetStoreError> {
+        self.inner.delete(id).await
+    }
+
+    async fn list(
+        &self,
+        of: Option<&RoomId>,
+        cursor: Option<&str>,
+        max: usize,
+    ) -> Result<ScanPage<StoredObject>, AssetStoreError> {
+        let _one = self.one.lock().await;
+        self.gate.turn().await;
+        self.inner.list(of, cursor, max).await
+    }
+
+    async fn check(&self) -> Result<(), AssetStoreError> {
+        Ok(())
+    }
+}
+
+fn plugins(place: Arc<dyn AssetStore>) -> Arc<AssetPlugins> {
+    Arc::new(AssetPlugins::new(vec![place], Duration::ZERO))
+}
+
 /// A room with a row, a stream that was set aside, and entries, and everything that people do to it at once.
 struct World {
     rig: Rig,
+    place: Arc<MemoryAssets>,
     set_aside: QuarantineId,
     /// What the room held before.
     held: Vec<Vec<u8>>,
@@ -35,7 +95,9 @@ struct World {
 
 impl World {
     async fn new() -> Arc<Self> {
-        let rig = Rig::new();
+        let mut rig = Rig::new();
+        let place = Arc::new(MemoryAssets::new("memory:v1", Branches::All));
+        rig.assets = plugins(place.clone());
         let held: Vec<_> = (7..10).map(|client| write(client, 0, "held")).collect();
         rig.write(&held[0], "ann").await;
         rig.compact().await.unwrap();
@@ -43,7 +105,7 @@ impl World {
         let SetAside::Done { id: set_aside } = rig.documents().quarantine(&rig.room, why()).await.unwrap() else { panic!() };
         rig.write(&held[2], "cy").await;
         rig.pass();
-        Arc::new(Self { rig, set_aside, held, loads: Mutex::default(), deletions: Mutex::default() })
+        Arc::new(Self { rig, place, set_aside, held, loads: Mutex::default(), deletions: Mutex::default() })
     }
 
     /// Over the stores, each call a turn.
@@ -56,6 +118,7 @@ impl World {
             store: Arc::new(Gated::<dyn DocStore> { inner: parts.store, gate: gate() }),
             failures: Arc::new(Gated::<dyn FailureStore> { inner: parts.failures, gate: gate() }),
             deletions: Arc::new(Gated::<dyn DeletionStore> { inner: parts.deletions, gate: gate() }),
+            assets: plugins(Arc::new(GatedAssets { inner: self.place.clone(), gate: gate(), one: Default::default() })),
             ..parts
         })
     }
@@ -131,6 +194,7 @@ impl World {
         let stored = rig.docs.read(&rig.room, AssetSelection::NONE).await.unwrap();
         assert_eq!(stored.rows.len(), 0, "seed {seed}");
         assert_eq!(rig.entries().await, [], "seed {seed}: the stream drains");
+        assert_eq!(self.place.ids(), [], "seed {seed}: no object is left");
         assert!(matches!(rig.load(Variant::Gc).await, Err(DocumentsError::Deleted { .. })), "seed {seed}");
         let first = rig.deletions.receipt(&rig.room).await.unwrap().expect("a receipt");
         assert_eq!(rig.documents().purge(&rig.room, None).await.unwrap(), Purged::Done(first), "seed {seed}");

@@ -2,6 +2,7 @@
 //! killed there. What was written is there afterwards, and another worker brings it to its end.
 
 #![expect(clippy::unwrap_used, reason = "in a test")]
+#![expect(clippy::result_large_err, reason = "a thread returns what the compaction did")]
 
 mod support;
 

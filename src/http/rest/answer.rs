@@ -66,6 +66,7 @@ impl Answer {
     }
 
     /// With the clock of the last change.
+    #[expect(clippy::wrong_self_convention, reason = "an answer as of a moment: it converts nothing")]
     pub(crate) fn as_of(self, changed: StreamClock) -> Self {
         Self { changed: Some(changed), ..self }
     }

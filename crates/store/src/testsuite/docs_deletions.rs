@@ -194,7 +194,7 @@ pub async fn erased_rows_say_where_their_assets_are(rig: DocStoreRig) {
         sizes_bytes: [reference.len(), reference.len(), inline.len(), 100_000].map(|size| Some(size as u64)),
         plugins: [Some("S3Persistence:v1".to_owned()), None, None, None],
     };
-    assert_eq!(erased(&rig, &room(1), 10).await, [expected.clone()]);
+    assert_eq!(erased(&rig, &room(1), 10).await, std::slice::from_ref(&expected));
     assert_eq!(noted(&rig, &room(1)).await, [expected]);
 }
 
@@ -340,7 +340,7 @@ pub async fn tombstones_are_found_by_state(rig: DocStoreRig) {
     ] {
         assert_eq!(of(None, TombstoneState::KeptSinceBefore(before_ms)).await, expected, "before {before_ms}");
     }
-    assert_eq!(of(Some("other"), TombstoneState::KeptSinceBefore(i64::MAX)).await, [other.clone()]);
+    assert_eq!(of(Some("other"), TombstoneState::KeptSinceBefore(i64::MAX)).await, std::slice::from_ref(&other));
     let filter = TombstoneFilter { org: Some("other"), state: TombstoneState::Any };
     let found = rig.deletions.tombstones(filter, ALL).await.expect("list");
     assert_eq!(found, [DeletedRoom { room: other, tombstone: deleted(10, false) }]);

@@ -47,7 +47,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// What runs in this process, according to its role.
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 enum Running {
     /// A hub with a server.
     Server(Box<Hub>),

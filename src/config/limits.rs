@@ -13,6 +13,9 @@ section! {
         max_room_name_bytes: usize = 512, 1..=4_096;
         /// Bytes of one presence message.
         max_awareness_bytes: usize = 1 << 20, 64..=64 << 20;
+        /// Bytes of documents that are being sent over HTTP, all together. At the bound whoever asks for one more is told to come
+        /// again; a document that is longer by itself goes out alone.
+        answer_bytes: usize = 1 << 30, 1 << 20..=1 << 40;
         /// Client ids that one connection may speak for. Presence of further ones is ignored.
         max_awareness_clients: usize = 64, 1..=100_000;
     }

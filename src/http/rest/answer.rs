@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -21,6 +22,7 @@ use yhub_core::StreamClock;
 use yhub_documents::ComputePool;
 use yhub_encoding::{Any, Object, write_any_object_header, write_var_string, write_var_uint};
 
+use super::outgoing::Held;
 use crate::http::{
     HttpError,
     error::{JSON, LIB0_ANY, wants_json},
@@ -46,8 +48,8 @@ pub(crate) enum Body {
     Object(Object),
     /// An object, any-encoded.
     Encoded(Bytes),
-    /// An object whose values are bytes that are shared.
-    Documents(Vec<(&'static str, Bytes)>),
+    /// An object whose values are bytes that are shared, and what is held of the budget until they are sent.
+    Documents(Vec<(&'static str, Bytes)>, Arc<Held>),
     /// A text of this media type.
     Text(&'static str, String),
     /// Nothing.
@@ -102,9 +104,9 @@ impl Answer {
                 response.content_type(media_type).body(body)
             }
             Body::Encoded(bytes) => response.content_type(media_type).body(bytes),
-            Body::Documents(documents) => {
+            Body::Documents(documents, held) => {
                 let pieces = if json { Pieces::json(documents) } else { Pieces::lib0(documents) };
-                response.content_type(media_type).body(pieces)
+                response.content_type(media_type).body(Pieces { _held: Some(held), ..pieces })
             }
         })
     }
@@ -114,6 +116,7 @@ impl Answer {
 struct Pieces {
     left: VecDeque<Piece>,
     size_bytes: u64,
+    _held: Option<Arc<Held>>,
 }
 
 enum Piece {
@@ -127,7 +130,7 @@ impl Pieces {
             Piece::Plain(bytes) => bytes.len() as u64,
             Piece::Base64(bytes) => bytes.len().div_ceil(3) as u64 * 4,
         };
-        Self { size_bytes: pieces.iter().map(size).sum(), left: pieces.into() }
+        Self { size_bytes: pieces.iter().map(size).sum(), left: pieces.into(), _held: None }
     }
 
     /// Layout: lib0 `writeAny` of an object whose values are bytes.

@@ -3,18 +3,11 @@
 //! Answers about a history are kept for a few seconds under the clock of the document's last change, so that none is ever stale; and
 //! who asks what is being computed for somebody else waits for that.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, WeakShared},
-};
+use futures_util::FutureExt;
 use tokio::time::Instant;
 use yhub_content::{
     ContentIds, Limits, check_content_ids,
@@ -28,6 +21,7 @@ use super::{
     Rest,
     answer::{Answer, Body},
     endpoint::{Call, Endpoint, Kind, Param, Purpose, Returns, Right, Scope, param},
+    flights::Computing,
     values::Values,
     ydoc::written_answer,
 };
@@ -234,36 +228,15 @@ fn with_bounds(filter: ChangeFilter) -> ChangeFilter {
     ChangeFilter { from: filter.from.or(Some(0.0)), to: filter.to.or(Some(LATEST)), ..filter }
 }
 
-/// An answer that is being computed, any-encoded.
-type Answering = BoxFuture<'static, Result<AsOf<Bytes>, HttpError>>;
-
-/// What is being computed, for all who ask it. An entry is gone with the last of them.
-#[derive(Default)]
-pub(super) struct Flights(Mutex<HashMap<CacheKey, WeakShared<Answering>>>);
-
-impl Flights {
-    /// Waits for what is being computed, or begins.
-    async fn join(&self, key: CacheKey, compute: Answering) -> Result<AsOf<Bytes>, HttpError> {
-        let flight = {
-            let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // There are as many as are being computed: few.
-            flights.retain(|_, flight| flight.upgrade().is_some_and(|flight| flight.peek().is_none()));
-            match flights.get(&key).and_then(WeakShared::upgrade) {
-                Some(flight) => flight,
-                None => {
-                    let flight = compute.shared();
-                    flights.extend(flight.downgrade().map(|weak| (key, weak)));
-                    flight
-                }
-            }
-        };
-        flight.await
-    }
-}
-
 impl Rest {
     /// The answer to a question about a room's history: kept, being computed, or computed.
-    async fn answered(&self, endpoint: &str, arguments: String, call: Call, compute: Answering) -> Result<Answer, HttpError> {
+    async fn answered(
+        &self,
+        endpoint: &str,
+        arguments: String,
+        call: Call,
+        compute: Computing<AsOf<Bytes>>,
+    ) -> Result<Answer, HttpError> {
         let room = call.room().clone();
         let changed = self.documents.changed(&room).await.map_err(|error| HttpError::of_documents(&error))?;
         if call.conditions.has(changed) {
@@ -284,7 +257,7 @@ impl Rest {
             Err(error) => log::warn!(room:% = room; "kept answers of room {room} cannot be read: {}", chain(&error)),
         }
         let started = Instant::now();
-        let found = self.flights.join(key(changed), compute).await?;
+        let found = self.answers.join(key(changed), compute).await?;
         let ttl = CACHE_TTL + Duration::from_secs(2 * started.elapsed().as_secs());
         if let Err(error) = self.cache.cache(&key(found.changed), found.value.clone(), ttl).await {
             log::warn!(room:% = room; "an answer of room {room} cannot be kept: {}", chain(&error));

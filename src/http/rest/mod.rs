@@ -7,9 +7,11 @@ mod answer;
 mod conditions;
 mod deletion;
 mod endpoint;
+mod flights;
 mod history;
 mod idempotency;
 pub(crate) mod openapi;
+mod outgoing;
 pub(crate) mod reference;
 mod rooms;
 mod values;
@@ -30,13 +32,15 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use yhub_core::{Author, TimeSource};
-use yhub_documents::Documents;
+use yhub_documents::{AsOf, Documents};
 use yhub_store::ResponseCache;
 
 use self::{
     conditions::Conditions,
     endpoint::{Call, Endpoint, Right, Scope},
+    flights::Flights,
     idempotency::Once,
+    outgoing::Outgoing,
     values::Values,
 };
 use super::{HttpError, error::JSON};
@@ -69,7 +73,8 @@ pub(crate) struct Rest {
     documents: Documents,
     cache: Arc<dyn ResponseCache>,
     time: Arc<dyn TimeSource>,
-    flights: history::Flights,
+    answers: Flights<AsOf<Bytes>>,
+    outgoing: Outgoing,
 }
 
 impl Rest {
@@ -79,6 +84,7 @@ impl Rest {
         cache: Arc<dyn ResponseCache>,
         time: Arc<dyn TimeSource>,
     ) -> Arc<Self> {
+        let outgoing = Outgoing::new(documents.clone(), config.limits.answer_bytes);
         Arc::new(Self {
             files: openapi::Files::new(&config.server.prefix, &endpoints().collect::<Vec<_>>()),
             names: Names::new(config),
@@ -89,7 +95,8 @@ impl Rest {
             documents,
             cache,
             time,
-            flights: history::Flights::default(),
+            answers: Flights::default(),
+            outgoing,
         })
     }
 

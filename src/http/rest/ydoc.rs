@@ -102,23 +102,22 @@ async fn get(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
         }
     }
     let variant = if call.query.bool("gc") == Some(false) { Variant::Nongc } else { Variant::Gc };
-    let loaded = rest.documents.load(call.room(), variant).await.map_err(failed)?;
+    let held = rest.outgoing.document(call.room(), variant).await?;
     let answer = match view {
         Some(view) => {
-            let base = loaded.base;
-            let size = base.len();
-            let shown = rest.documents.compute().run_sized(size, move || view::show(&base, &view));
+            let (held, size) = (held.clone(), held.base.len());
+            let shown = rest.documents.compute().run_sized(size, move || view::show(&held.base, &view));
             Answer::of(shown.await.map_err(|error| HttpError::of_compute(&error))??)
         }
         None => {
-            let mut documents = vec![("doc", loaded.base)];
+            let mut documents = vec![("doc", held.base.clone())];
             if with_awareness {
-                documents.extend(merged_awareness(&loaded.awareness).map(|update| ("awareness", update)));
+                documents.extend(merged_awareness(&held.awareness).map(|update| ("awareness", update)));
             }
-            Answer::of(Body::Documents(documents))
+            Answer::of(Body::Documents(documents, held.clone()))
         }
     };
-    Ok(if with_awareness { answer } else { answer.as_of(loaded.changed) })
+    Ok(if with_awareness { answer } else { answer.as_of(held.changed) })
 }
 
 /// Who is there, if anybody is, as one update. What cannot be read of the stream is left out.

@@ -1,0 +1,129 @@
+//! Documents on their way to those who asked for them: of each state one copy, all of them within a budget.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use yhub_core::{RoomId, StreamClock, Variant};
+use yhub_documents::Documents;
+use yhub_store::CacheKey;
+
+use super::flights::Flights;
+use crate::http::HttpError;
+
+/// The budget is counted in pieces of so many bytes.
+const PIECE_BYTES: usize = 1 << 10;
+
+/// A document that somebody waits for or takes.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// The whole document as one update.
+    pub(super) base: Bytes,
+    /// The clock of its last change.
+    pub(super) changed: StreamClock,
+    /// Presence of the stream, each with the milliseconds at which it was appended.
+    pub(super) awareness: Vec<(u64, Bytes)>,
+    _share: OwnedSemaphorePermit,
+}
+
+/// All of them.
+pub(super) struct Outgoing {
+    documents: Documents,
+    budget: Arc<Semaphore>,
+    pieces: usize,
+    state: Arc<Mutex<State>>,
+    flights: Flights<Arc<Held>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By room, document and clock.
+    held: HashMap<CacheKey, Weak<Held>>,
+    /// How many loads of each document are under way.
+    loading: HashMap<(RoomId, Variant), usize>,
+}
+
+impl Outgoing {
+    /// Of `documents`, at most about `budget_bytes` at a time.
+    pub(super) fn new(documents: Documents, budget_bytes: usize) -> Self {
+        let pieces = (budget_bytes / PIECE_BYTES).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        let budget = Arc::new(Semaphore::new(pieces));
+        Self { documents, budget, pieces, state: Arc::default(), flights: Flights::default() }
+    }
+
+    /// A document as it is now, or later: with everything that was written before this was called.
+    pub(super) async fn document(&self, room: &RoomId, variant: Variant) -> Result<Arc<Held>, HttpError> {
+        let is_wanted = {
+            let mut state = lock(&self.state);
+            state.held.retain(|_, held| held.strong_count() > 0);
+            state.loading.contains_key(&(room.clone(), variant)) || state.held.keys().any(|key| key.room == *room)
+        };
+        if !is_wanted {
+            return self.load(room.clone(), variant).await;
+        }
+        // Others want it, too. One of theirs is as good only if nothing has changed since it was read.
+        let changed = self.documents.changed(room).await.map_err(|error| HttpError::of_documents(&error))?;
+        let key = key(room, variant, changed);
+        let held = lock(&self.state).held.get(&key).and_then(Weak::upgrade);
+        match held {
+            Some(held) => Ok(held),
+            None => self.flights.join(key, self.load(room.clone(), variant).boxed()).await,
+        }
+    }
+
+    fn load(&self, room: RoomId, variant: Variant) -> impl Future<Output = Result<Arc<Held>, HttpError>> + Send + use<> {
+        let (documents, budget, state, pieces) = (self.documents.clone(), self.budget.clone(), self.state.clone(), self.pieces);
+        async move {
+            let _loading = Loading::new(&state, &room, variant);
+            let loaded = documents.load(&room, variant).await.map_err(|error| HttpError::of_documents(&error))?;
+            // One that is larger than the budget goes out alone.
+            let share = u32::try_from(loaded.base.len().div_ceil(PIECE_BYTES).min(pieces)).unwrap_or(u32::MAX);
+            let share = budget.try_acquire_many_owned(share).map_err(|_| {
+                log::warn!(room:% = room; "as many documents as may are being sent; room {room} is told to come again (`limits.answer_bytes`)");
+                HttpError::Unavailable
+            })?;
+            let held = Arc::new(Held { base: loaded.base, changed: loaded.changed, awareness: loaded.awareness, _share: share });
+            lock(&state).held.insert(key(&room, variant, held.changed), Arc::downgrade(&held));
+            Ok(held)
+        }
+    }
+}
+
+fn key(room: &RoomId, variant: Variant, changed: StreamClock) -> CacheKey {
+    let variant = if variant == Variant::Gc { "gc" } else { "nongc" };
+    CacheKey { room: room.clone(), endpoint: variant.into(), arguments: vec![changed.to_string()] }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A load that is under way.
+struct Loading {
+    state: Arc<Mutex<State>>,
+    of: (RoomId, Variant),
+}
+
+impl Loading {
+    fn new(state: &Arc<Mutex<State>>, room: &RoomId, variant: Variant) -> Self {
+        let of = (room.clone(), variant);
+        *lock(state).loading.entry(of.clone()).or_default() += 1;
+        Self { state: state.clone(), of }
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        let mut state = lock(&self.state);
+        if let Some(count) = state.loading.get_mut(&self.of) {
+            *count -= 1;
+            if *count == 0 {
+                state.loading.remove(&self.of);
+            }
+        }
+    }
+}

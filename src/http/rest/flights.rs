@@ -66,7 +66,9 @@ mod tests {
         let compute = || {
             let computed = computed.clone();
             async move {
-                tokio::task::yield_now().await;
+                for _ in 0..3 {
+                    tokio::task::yield_now().await;
+                }
                 Ok(computed.fetch_add(1, Ordering::Relaxed))
             }
             .boxed()

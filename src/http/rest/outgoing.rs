@@ -127,3 +127,119 @@ impl Drop for Loading {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use async_trait::async_trait;
+    use futures_util::future::join_all;
+    use yhub_core::Author;
+    use yhub_documents::Writer;
+    use yhub_store::{
+        AssetSelection, DocStore, DocStoreError, StoreOutcome, StoreVersion, StoredRoom, Tombstone, TombstoneOutcome,
+    };
+    use yhub_testkit::TextWriter;
+
+    use super::*;
+    use crate::{Config, Stores};
+
+    /// Counts the reads that bring documents, which take a moment.
+    struct Counting {
+        inner: Arc<dyn DocStore>,
+        documents: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl DocStore for Counting {
+        async fn read_upto(&self, room: &RoomId, assets: AssetSelection, upto_ms: u64) -> Result<StoredRoom, DocStoreError> {
+            if assets != AssetSelection::NONE {
+                self.documents.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            self.inner.read_upto(room, assets, upto_ms).await
+        }
+
+        async fn store(&self, version: StoreVersion) -> Result<StoreOutcome, DocStoreError> {
+            self.inner.store(version).await
+        }
+
+        async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError> {
+            self.inner.put_tombstone(room, tombstone).await
+        }
+
+        async fn check(&self) -> Result<(), DocStoreError> {
+            self.inner.check().await
+        }
+    }
+
+    struct Rig {
+        documents: Documents,
+        store: Arc<Counting>,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Rig {
+        async fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let config = Config::for_testing(dir.path());
+            let stores = Stores::open(&config).await.unwrap();
+            let store = Arc::new(Counting { inner: stores.docs.clone(), documents: AtomicUsize::new(0) });
+            let documents = Stores { docs: store.clone(), ..stores }.documents(&config).unwrap();
+            Self { documents, store, _dir: dir }
+        }
+
+        async fn write(&self, room: &RoomId, update: &[u8]) {
+            let author = Author { user: "ann".into(), custom: Vec::new() };
+            let writer = Writer { author, at_ms: 1, unless_changed_since: None };
+            self.documents.patch(room, Bytes::copy_from_slice(update), writer).await.unwrap();
+        }
+    }
+
+    #[actix_web::test]
+    async fn who_asks_for_the_same_shares_it_and_nobody_gets_an_older_one() {
+        let (rig, room) = (Rig::new().await, RoomId::new("o", "d", "main"));
+        let mut writer = TextWriter::new(7);
+        let first = writer.append("first");
+        rig.write(&room, &first).await;
+        let outgoing = Outgoing::new(rig.documents.clone(), 1 << 20);
+        let before = rig.store.documents.load(Ordering::Relaxed);
+        let all = join_all((0..20).map(|_| outgoing.document(&room, Variant::Gc))).await;
+        let loads = rig.store.documents.load(Ordering::Relaxed) - before;
+        assert!(loads <= 2, "{loads} loads for twenty");
+        let all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
+        assert!(all.iter().all(|held| held.base == first));
+        // Still being sent, and still right: nobody reads it again.
+        let again = outgoing.document(&room, Variant::Gc).await.unwrap();
+        assert!(all.iter().any(|held| Arc::ptr_eq(held, &again)));
+        assert_eq!(rig.store.documents.load(Ordering::Relaxed) - before, loads);
+        let second = writer.append("second");
+        rig.write(&room, &second).await;
+        let newer = outgoing.document(&room, Variant::Gc).await.unwrap();
+        assert_eq!(newer.base, yhub_content::merge(&[first, second]).unwrap());
+        drop((all, again, newer));
+        outgoing.document(&room, Variant::Gc).await.unwrap();
+        assert_eq!(lock(&outgoing.state).held.len(), 1, "what was sent is let go of");
+    }
+
+    #[actix_web::test]
+    async fn what_is_being_sent_is_bounded() {
+        let (rig, outgoing_of) = (Rig::new().await, |docid: &str| RoomId::new("o", docid, "main"));
+        for docid in ["a", "b", "large"] {
+            let size = if docid == "large" { 2_000_000 } else { 600_000 };
+            rig.write(&outgoing_of(docid), &TextWriter::new(7).append(&"x".repeat(size))).await;
+        }
+        let outgoing = Outgoing::new(rig.documents.clone(), 1 << 20);
+        let held = outgoing.document(&outgoing_of("a"), Variant::Gc).await.unwrap();
+        for docid in ["b", "large"] {
+            assert_eq!(outgoing.document(&outgoing_of(docid), Variant::Gc).await.unwrap_err(), HttpError::Unavailable, "{docid}");
+        }
+        drop(held);
+        for docid in ["b", "large"] {
+            assert!(outgoing.document(&outgoing_of(docid), Variant::Gc).await.is_ok(), "{docid} alone");
+        }
+    }
+}

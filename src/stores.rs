@@ -22,6 +22,8 @@ pub struct Stores {
     pub deletions: Arc<dyn DeletionStore>,
     /// Responses that may be asked for again.
     pub cache: Arc<dyn ResponseCache>,
+    /// Answers to requests that may be sent again under the same key.
+    pub records: Arc<dyn ResponseCache>,
     /// The places for assets outside their rows.
     pub assets: Arc<AssetPlugins>,
 }

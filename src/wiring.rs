@@ -35,6 +35,8 @@ const LEAST_CONCURRENCY: usize = 8;
 
 /// An embedded hub keeps at most so many bytes of responses that may be asked for again.
 const CACHED_BYTES: usize = 256 << 20;
+/// The same of answers to requests with a key.
+const RECORDED_BYTES: usize = 64 << 20;
 
 /// What requests need: upgrades to make a session, others to be answered. Cheap to clone.
 #[derive(Clone)]
@@ -83,7 +85,8 @@ async fn open_unprepared(config: &Config) -> anyhow::Result<Stores> {
         failures: docs.clone(),
         deletions: docs,
         assets: open_assets(config, Some(log.clone()))?,
-        cache: log,
+        cache: log.clone(),
+        records: log,
     })
 }
 
@@ -128,6 +131,7 @@ fn open_embedded(config: &Config) -> anyhow::Result<Stores> {
         failures: docs.clone(),
         deletions: docs,
         cache: Arc::new(MemoryCache::new(CACHED_BYTES, Arc::new(SystemClock))),
+        records: Arc::new(MemoryCache::new(RECORDED_BYTES, Arc::new(SystemClock))),
         assets: open_assets(config, None)?,
     })
 }
@@ -167,7 +171,7 @@ pub(crate) fn documents(config: &Config, stores: &Stores, threads: usize) -> any
     let compute = &config.compute;
     let pool = ComputePool::new(threads, compute.queue, compute.deadline_ms.duration());
     let pool = pool.context("cannot start the compute threads")?;
-    let Stores { log, admin, docs, failures, deletions, cache, assets } = stores.clone();
+    let Stores { log, admin, docs, failures, deletions, cache, assets, .. } = stores.clone();
     let limits = guard_limits(config);
     Ok(Documents::new(DocumentsParts { log, admin, store: docs, failures, deletions, cache, assets, compute: pool, limits }))
 }
@@ -198,7 +202,7 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
         move |_| Registry::new(node, handles, alive)
     });
     arbiters.push(own_arbiter);
-    let rest = Rest::new(config, node.documents.clone(), stores.cache.clone(), node.time.clone());
+    let rest = Rest::new(config, node.documents.clone(), &stores, node.time.clone());
     let door = Door { gate: Gate::new(config), node, registry, rest };
     Ok(Running { door, stores, registry_is_gone, arbiters })
 }

@@ -16,6 +16,9 @@ section! {
         /// Bytes of documents that are being sent over HTTP, all together. At the bound whoever asks for one more is told to come
         /// again; a document that is longer by itself goes out alone.
         answer_bytes: usize = 1 << 30, 1 << 20..=1 << 40;
+        /// Bytes of the bodies of requests over HTTP that are being taken in, all together. At the bound further ones are told to
+        /// come again.
+        body_bytes: usize = 1 << 30, 1 << 20..=1 << 40;
         /// Client ids that one connection may speak for. Presence of further ones is ignored.
         max_awareness_clients: usize = 64, 1..=100_000;
     }

@@ -89,6 +89,12 @@ pub enum HttpError {
         /// What to ask for instead.
         what: String,
     },
+    /// What is in the document cannot be shown in this form.
+    #[error("{what}")]
+    NotShown {
+        /// Why.
+        what: String,
+    },
     /// A hold is on the document.
     #[error("a hold is on this document{}; release it first", by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default())]
     Held {
@@ -134,6 +140,7 @@ impl HttpError {
             Self::Deleted => (StatusCode::NOT_FOUND, "doc-deleted"),
             Self::Changed => (StatusCode::PRECONDITION_FAILED, "changed"),
             Self::TooCostly { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "too-costly"),
+            Self::NotShown { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "not-shown"),
             Self::Held { .. } => (StatusCode::CONFLICT, "legal-hold"),
             Self::DeletedForGood => (StatusCode::CONFLICT, "deleted-for-good"),
             Self::StillUnderWay => (StatusCode::SERVICE_UNAVAILABLE, "still-under-way"),
@@ -153,7 +160,10 @@ impl HttpError {
             DocumentsError::Store { source: source @ DocStoreError::Room { .. }, .. } => Self::of_store(source),
             DocumentsError::History {
                 source:
-                    source @ (UpdateError::TooManyEntries { .. } | UpdateError::NestedTooDeep { .. } | UpdateError::TooManySteps),
+                    source @ (UpdateError::TooManyEntries { .. }
+                    | UpdateError::TooMuchToShow { .. }
+                    | UpdateError::NestedTooDeep { .. }
+                    | UpdateError::TooManySteps),
                 ..
             } => Self::TooCostly { what: source.to_string() },
             DocumentsError::Compute { source, .. } => Self::of_compute(source),

@@ -37,7 +37,7 @@ try {
   // A name that would be markup, and another path, if it were not kept apart.
   const of = { org: 'acme', docid: '<b>a/b</b>' }
   const written = await send('patch_ydoc', { ...of, user: 'ann', update: 'AQEBAAQBAXQCaGkA', customAttributions: '[{"k":"source","v":"page"}]' })
-  assert.match(written, /^200 OK\netag: "\d+-\d+"\n\n\{\n {2}"success": true/)
+  assert.match(written, /^200 OK\netag: "\d+-\d+\/json"\n\n\{\n {2}"success": true/)
   assert.match(await send('get_ydoc', { ...of, view: 'json' }), /"t": "hi"/)
   const activity = await send('get_activity', { ...of, customAttributions: 'true', delta: 'true' })
   assert.match(activity, /"by": "ann"/)

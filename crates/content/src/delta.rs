@@ -69,6 +69,28 @@ impl Delta {
         self.children.push(op);
     }
 
+    /// About how many bytes it takes as a value.
+    pub(crate) fn size_bytes(&self) -> usize {
+        /// Keys and tags of an element.
+        const FRAME_BYTES: usize = 64;
+        let item = |item: &DeltaItem| match item {
+            DeltaItem::Value(value) => FRAME_BYTES + value.to_bytes().len(),
+            DeltaItem::Node(node) => FRAME_BYTES + node.size_bytes(),
+        };
+        let said = |object: &Object| object.iter().map(|(key, value)| key.len() + value.to_bytes().len()).sum::<usize>();
+        let child = |op: &DeltaOp| {
+            let insert = match &op.insert {
+                DeltaInsert::Text(text) => text.len(),
+                DeltaInsert::List(items) => items.iter().map(item).sum(),
+            };
+            FRAME_BYTES + insert + said(&op.format) + op.attribution.as_ref().map_or(0, said)
+        };
+        let attr = |(key, attr): &(Box<str>, DeltaAttr)| {
+            FRAME_BYTES + key.len() + attr.value.as_ref().map_or(0, item) + attr.attribution.as_ref().map_or(0, said)
+        };
+        self.attrs.iter().map(attr).sum::<usize>() + self.children.iter().map(child).sum::<usize>()
+    }
+
     /// The delta as a value, in the order of keys that JavaScript gives it.
     pub fn to_any(&self) -> Any {
         let mut delta = typed("delta");

@@ -5,13 +5,13 @@ use yhub_content::{
     ContentIds, ContentMap, EMPTY_UPDATE, UpdateError,
     history::{ActivityQuery, ChangesetQuery, activity, changeset},
 };
-use yhub_core::{RoomId, StreamClock};
-use yhub_store::{AssetKind, AssetSelection};
+use yhub_core::{RoomId, StreamClock, StreamMessage};
+use yhub_store::{AssetKind, AssetSelection, QuarantineId, StreamLogError};
 
 use crate::{
     Documents, DocumentsError,
     load::{Change, Parts, changes, documents_of_rows},
-    read::{Row, payload, row_error},
+    read::{PAGE, Row, clock_of, payload, row_error},
 };
 
 /// Something that was computed from a room, and what it was computed from.
@@ -35,14 +35,53 @@ pub(crate) enum Needs {
 }
 
 impl Documents {
-    /// The clock of the last change of a room. Reads no document: answers about the room at this clock stay right as long as it
-    /// is the last.
+    /// The clock of the last change of a room. Answers about the room at this clock stay right as long as it is the last. Reads no
+    /// document, and keeps nothing of the stream.
     pub async fn changed(&self, room: &RoomId) -> Result<StreamClock, DocumentsError> {
-        let (content, set_aside) = self.read_everything(room, AssetSelection::NONE).await?;
-        if content.tombstone.is_some() {
+        let _turn = self.loads.acquire().await.expect("nothing closes the semaphore");
+        // The stream first, as always: see `read_content`.
+        let in_stream = self.last_change_in(room, None).await;
+        let in_stream = in_stream.map_err(|source| DocumentsError::Stream { room: room.clone(), source })?;
+        let stored = self.store.read(room, AssetSelection::NONE).await;
+        let stored = stored.map_err(|source| DocumentsError::Store { room: room.clone(), source })?;
+        if stored.tombstone.is_some() {
             return Err(DocumentsError::Deleted { room: room.clone() });
         }
-        Ok(changes(room, &content, &set_aside).changed)
+        let mut changed = in_stream;
+        for row in &stored.rows {
+            changed = changed.max(clock_of(room, row)?);
+        }
+        for id in &stored.quarantined {
+            let aside = self.last_change_in(room, Some(id)).await;
+            match aside {
+                Ok(aside) => changed = changed.max(aside),
+                // Left out of the document, too.
+                Err(StreamLogError::Corrupt { .. }) => {}
+                Err(source) => return Err(DocumentsError::Stream { room: room.clone(), source }),
+            }
+        }
+        Ok(changed)
+    }
+
+    /// The clock of the last update or prune of the stream, or of one that was set aside.
+    async fn last_change_in(&self, room: &RoomId, aside: Option<&QuarantineId>) -> Result<StreamClock, StreamLogError> {
+        let (mut changed, mut after) = (StreamClock::ZERO, StreamClock::ZERO);
+        loop {
+            let page = match aside {
+                Some(id) => self.log.read_quarantined(room, id, after, PAGE).await?,
+                None => self.log.read(room, after, PAGE).await?,
+            };
+            for entry in &page.entries {
+                let message = entry.message.as_ref().and_then(|message| StreamMessage::decode(message).ok());
+                if let Some(StreamMessage::Update { .. } | StreamMessage::Prune { .. }) = message {
+                    changed = entry.clock;
+                }
+            }
+            match page.entries.last() {
+                Some(last) if page.more => after = last.clock,
+                _ => return Ok(changed),
+            }
+        }
     }
 
     /// Lists what happened to a room: the answer, any-encoded ([`yhub_content::history::Activity::to_any`]).
@@ -76,7 +115,9 @@ impl Documents {
         }
         let changes = changes(room, &content, &set_aside);
         let (changed, clock) = (changes.changed, content.clock());
-        let maps = changes.updates.iter().map(|change| change.contentmap.len()).sum::<usize>() + content.size_bytes();
+        let aside = changes.updates.iter().map(|change| change.contentmap.len() + change.update.len()).sum::<usize>();
+        // What is made of a history may take long, however short it is.
+        let size = if needs == Needs::History { usize::MAX } else { aside.saturating_add(content.size_bytes()) };
         let rows = match needs {
             Needs::Map => Vec::new(),
             Needs::History => documents_of_rows(room, &content, AssetKind::NongcDoc)?,
@@ -96,7 +137,7 @@ impl Documents {
             };
             work(&history, &map).map_err(|source| DocumentsError::History { room, source })
         };
-        let value = self.compute.run_sized(maps, job).await;
+        let value = self.compute.run_sized(size, job).await;
         let value = value.map_err(|source| DocumentsError::Compute { room: room.clone(), source })??;
         Ok(AsOf { value, changed, clock })
     }

@@ -80,12 +80,22 @@ pub(crate) fn changes(room: &RoomId, content: &RoomContent, set_aside: &SetAside
         recent: Vec::new(),
         awareness: Vec::new(),
     };
+    let prune = |pruned: &mut IdSet, prune: &[u8], clock: StreamClock| match IdSet::from_bytes(prune) {
+        Ok(ids) => pruned.insert_all(&ids),
+        Err(error) => {
+            log::error!(room:% = room; "left out of the document of room {room}: the ids of the prune at {clock}: {error}");
+        }
+    };
     // None of it was compacted, whatever its clock.
     for (id, entry) in &set_aside.entries {
-        if let Some(StreamMessage::Update { update, contentmap }) = open(room, entry) {
-            changes.changed = changes.changed.max(entry.clock);
-            changes.updates.push(Change { origin: Origin::SetAside(id.clone(), entry.clock), update, contentmap });
+        match open(room, entry) {
+            Some(StreamMessage::Update { update, contentmap }) => {
+                changes.updates.push(Change { origin: Origin::SetAside(id.clone(), entry.clock), update, contentmap });
+            }
+            Some(StreamMessage::Prune { prune: ids }) => prune(&mut changes.pruned, &ids, entry.clock),
+            _ => continue,
         }
+        changes.changed = changes.changed.max(entry.clock);
     }
     for entry in &content.entries {
         match open(room, entry) {
@@ -96,15 +106,9 @@ pub(crate) fn changes(room: &RoomId, content: &RoomContent, set_aside: &SetAside
                     changes.updates.push(Change { origin: Origin::Stream(entry.clock), update, contentmap });
                 }
             }
-            Some(StreamMessage::Prune { prune }) => {
+            Some(StreamMessage::Prune { prune: ids }) => {
                 changes.changed = changes.changed.max(entry.clock);
-                match IdSet::from_bytes(&prune) {
-                    Ok(ids) => changes.pruned.insert_all(&ids),
-                    Err(error) => log::error!(
-                        room:% = room;
-                        "left out of the document of room {room}: the ids of the prune at {}: {error}", entry.clock
-                    ),
-                }
+                prune(&mut changes.pruned, &ids, entry.clock);
                 changes.recent.extend(entry.message.clone().map(|message| (entry.clock, message)));
             }
             Some(StreamMessage::Awareness { update }) => changes.awareness.push((entry.clock.ms, update)),

@@ -12,7 +12,7 @@ use yhub_store::{
 use crate::{Documents, DocumentsError, delete::objects::asset_id};
 
 /// One read of the stream brings at most so much.
-const PAGE: ReadLimit = ReadLimit { entries: 4096, size_bytes: 16 << 20 };
+pub(crate) const PAGE: ReadLimit = ReadLimit { entries: 4096, size_bytes: 16 << 20 };
 
 /// A version row whose assets were read.
 pub(crate) struct Row {
@@ -316,7 +316,7 @@ pub(crate) fn open_entry(room: &RoomId, entry: &LogEntry) -> Result<Option<Strea
 }
 
 /// The clock of a row.
-fn clock_of(room: &RoomId, row: &VersionRow) -> Result<StreamClock, DocumentsError> {
+pub(crate) fn clock_of(room: &RoomId, row: &VersionRow) -> Result<StreamClock, DocumentsError> {
     row.t.parse().map_err(|error| {
         let what = format!("{error}");
         DocumentsError::Row { room: room.clone(), t: row.t.clone(), column: "t", what }

@@ -42,7 +42,11 @@ impl Documents {
     /// [`DocumentsError::Refused`] if the update is damaged or beyond [`Documents::limits`].
     pub async fn patch(&self, room: &RoomId, update: Bytes, writer: Writer) -> Result<Written, DocumentsError> {
         let refused = |what: &dyn std::fmt::Display| DocumentsError::Refused { room: room.clone(), what: what.to_string() };
-        content::check_update(&update, &self.limits).map_err(|error| refused(&error))?;
+        let (checked, limits) = (update.clone(), self.limits);
+        let check = move || content::check_update(&checked, &limits).map(drop);
+        let check = self.compute.run_sized(update.len(), check).await;
+        let check = check.map_err(|source| DocumentsError::Compute { room: room.clone(), source })?;
+        check.map_err(|error| refused(&error))?;
         let loaded = self.load(room, Variant::Gc).await?;
         let (changed, clock) = (loaded.changed, loaded.clock);
         let (size_bytes, by) = (loaded.base.len().max(update.len()), writer.clone());

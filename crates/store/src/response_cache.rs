@@ -1,6 +1,6 @@
 //! Responses that took long to compute, kept for a few seconds: for who asks the same again, on any node.
 //!
-//! Keys and times to live: those of y/hub 0.7, which finds ours where both use one Redis, and we its.
+//! Keys lie where those of y/hub 0.7 lie, so that either forgets what both keep of a room.
 
 use std::{
     collections::HashMap,

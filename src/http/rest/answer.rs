@@ -10,11 +10,9 @@ use std::{
 
 use actix_web::{
     HttpResponse,
-    body::{BodySize, MessageBody},
-    http::{
-        StatusCode,
-        header::{self, HeaderMap},
-    },
+    body::{self, BodySize, MessageBody},
+    dev::RequestHead,
+    http::{StatusCode, header},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -74,19 +72,20 @@ impl Answer {
     }
 
     /// The response to a request with these headers. What takes long is done on the pool.
-    pub(crate) async fn render(self, request: &HeaderMap, pool: &ComputePool) -> Result<HttpResponse, HttpError> {
-        let json = wants_json(request);
+    pub(crate) async fn render(self, request: &RequestHead, pool: &ComputePool) -> Result<HttpResponse, HttpError> {
+        let json = wants_json(request.headers());
         let mut response = HttpResponse::build(self.status);
         response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
         // Whoever keeps it must ask whether it is still right.
         response.insert_header((header::CACHE_CONTROL, "private, no-cache"));
         response.append_header((header::VARY, "accept"));
         if let Some(changed) = self.changed {
-            response.insert_header((header::ETAG, format!("\"{changed}\"")));
+            response.insert_header((header::ETAG, tag(changed, json)));
         }
         let media_type = if json { JSON } else { LIB0_ANY };
         Ok(match self.body {
-            Body::Empty => response.finish(),
+            // Neither to HEAD nor with 304 a length is said: it would be that of a body.
+            Body::Empty => response.message_body(body::None::new()).map_err(|_| HttpError::Internal)?.map_into_boxed_body(),
             Body::Text(media_type, text) => response.content_type(media_type).body(text),
             Body::Object(object) => {
                 let value = Any::Object(object);
@@ -111,6 +110,14 @@ impl Answer {
         })
     }
 }
+
+/// The `ETag` of an answer: the clock of the last change, and the form, because the two forms are no copies of each other.
+fn tag(changed: StreamClock, json: bool) -> String {
+    if json { format!("\"{changed}{JSON_TAG}\"") } else { format!("\"{changed}\"") }
+}
+
+/// What stands behind the clock in the tag of an answer in JSON.
+pub(super) const JSON_TAG: &str = "/json";
 
 /// A body in pieces: what is shared stays shared, and base64 is made when it is sent.
 struct Pieces {

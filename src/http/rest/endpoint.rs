@@ -162,6 +162,13 @@ pub(crate) struct Endpoint {
     pub(crate) run: Run,
 }
 
+impl Endpoint {
+    /// Is its answer that of a clock, with an `ETag`, so that who has it can ask whether it still is?
+    pub(crate) fn is_tagged(&self) -> bool {
+        matches!((&self.method, self.name), (&Method::GET, "ydoc/v1" | "activity/v1" | "changeset/v1"))
+    }
+}
+
 /// Does what the endpoint is for.
 pub(crate) type Run = fn(Arc<Rest>, Call) -> BoxFuture<'static, Result<Answer, HttpError>>;
 
@@ -188,6 +195,7 @@ impl Endpoint {
 }
 
 /// A request that was read and let in.
+#[derive(Clone)]
 pub(crate) struct Call {
     /// The org; of a room its own.
     pub(crate) org: String,

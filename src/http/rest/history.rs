@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use futures_util::FutureExt;
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use yhub_content::{
     ContentIds, Limits, check_content_ids,
@@ -25,12 +26,14 @@ use super::{
     values::Values,
     ydoc::written_answer,
 };
-use crate::http::HttpError;
+use crate::{author, http::HttpError};
 
 /// An answer is kept for so long, and two seconds more for each that it took.
 const CACHE_TTL: Duration = Duration::from_secs(5);
 /// Entries of an activity that may be shown with what is in them, each of which goes through the document.
 const MAX_SHOWN: usize = 1_000;
+/// So much they may hold, all together.
+const MAX_SHOWN_BYTES: usize = 64 << 20;
 
 const FROM: Param = param("from", Kind::Number, "Changes made then or later, in milliseconds since 1970.");
 const TO: Param = param("to", Kind::Number, "Changes made then or before.");
@@ -142,7 +145,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         about: "Content that these changes have both inserted and deleted is erased from the history. No document looks different. At \
                     least one filter must be given, in the body or in the query.",
         query: &[FROM, TO, BY, WITH, IDS],
-        body: Some(&[FROM, TO, BY, WITH, IDS, CUSTOM]),
+        body: Some(&[FROM, TO, BY, WITH, IDS]),
         conditional: true,
         returns: SUCCESS,
         run: |rest, call| prune(rest, call).boxed(),
@@ -156,12 +159,13 @@ fn filter(values: &Values, limits: &Limits) -> Result<ChangeFilter, HttpError> {
         check_content_ids(bytes, limits).map_err(|error| wrong(error.to_string()))?;
         ContentIds::from_bytes(bytes).map_err(|error| wrong(error.to_string()))
     });
+    let custom = author::custom_pairs(values.pairs("withCustomAttributions"))?;
     Ok(ChangeFilter {
         from: values.number("from"),
         to: values.number("to"),
         by: values.text("by").map(str::to_owned),
         ids: ids.transpose()?,
-        custom: values.pairs("withCustomAttributions"),
+        custom,
     })
 }
 
@@ -169,7 +173,7 @@ fn filter(values: &Values, limits: &Limits) -> Result<ChangeFilter, HttpError> {
 fn given_filter(call: &mut Call, limits: &Limits) -> Result<ChangeFilter, HttpError> {
     let values = std::mem::take(&mut call.body).or(std::mem::take(&mut call.query));
     let filter = filter(&values, limits)?;
-    if filter.is_empty() {
+    if filter.means_everything() {
         let what = "invalid body: give at least one of [from], [to], [by], [contentIds], [withCustomAttributions]".into();
         return Err(HttpError::InvalidBody { what });
     }
@@ -202,6 +206,7 @@ async fn activity(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
         ydoc: call.query.is("ydoc"),
         attributions: call.query.is("attributions"),
         max_shown: MAX_SHOWN,
+        max_shown_bytes: MAX_SHOWN_BYTES,
     };
     let arguments = format!("{query:?}");
     let (room, documents) = (call.room().clone(), rest.documents.clone());
@@ -248,7 +253,8 @@ impl Rest {
         let key = |clock: StreamClock| CacheKey {
             room: room.clone(),
             endpoint: endpoint.into(),
-            arguments: vec![arguments.clone(), clock.to_string()],
+            // Of any length as they come, and with what is shown by a version of ours.
+            arguments: vec![format!("{:x?}", Sha256::digest(&arguments)), clock.to_string()],
         };
         match self.cache.cached(&key(changed)).await {
             Ok(Some(kept)) => return Ok(Answer::of(Body::Encoded(kept)).as_of(changed)),
@@ -261,6 +267,14 @@ impl Rest {
         let ttl = CACHE_TTL + Duration::from_secs(2 * started.elapsed().as_secs());
         if let Err(error) = self.cache.cache(&key(found.changed), found.value.clone(), ttl).await {
             log::warn!(room:% = room; "an answer of room {room} cannot be kept: {}", chain(&error));
+        }
+        // Kept after a deletion has forgotten what was kept: nothing of a document is to stay behind it.
+        if self.documents.tombstone(&room).await.map_err(|error| HttpError::of_documents(&error))?.is_some() {
+            self.cache.release(&key(found.changed)).await.map_err(|error| {
+                log::warn!(room:% = room; "an answer of the deleted room {room} stays until its time is over: {}", chain(&error));
+                HttpError::Unavailable
+            })?;
+            return Err(HttpError::Deleted);
         }
         Ok(Answer::of(Body::Encoded(found.value)).as_of(found.changed))
     }

@@ -8,6 +8,7 @@ use actix_web::http::{
     header::{HeaderMap, HeaderName},
 };
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use yhub_core::{RoomId, StreamClock, chain};
 use yhub_encoding::{Any, Object};
 use yhub_store::CacheKey;
@@ -30,24 +31,32 @@ const MAX_KEY_BYTES: usize = 255;
 /// A request that is carried out once.
 pub(super) struct Once {
     key: CacheKey,
-    /// What it is: method, path, query and body.
+    /// What tells it from others: its method, path, query, conditions and body, hashed.
     request: String,
 }
 
 impl Once {
-    /// The key of a request, if it has one; `request` says what it is.
+    /// The key of a request to `room`, if it has one; `request` tells it from others.
     ///
     /// # Errors
     /// If the key is none.
-    pub(super) fn of(headers: &HeaderMap, room: &RoomId, request: String) -> Result<Option<Self>, HttpError> {
+    pub(super) fn of(headers: &HeaderMap, room: &RoomId, request: Sha256) -> Result<Option<Self>, HttpError> {
         let Some(value) = headers.get(&HEADER) else { return Ok(None) };
         let wrong = || HttpError::BadRequest {
             what: format!("the header Idempotency-Key has not 1 to {MAX_KEY_BYTES} characters of ASCII"),
         };
         let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= MAX_KEY_BYTES).ok_or_else(wrong)?;
-        let key = CacheKey { room: room.clone(), endpoint: "idempotency".into(), arguments: vec![key.to_owned()] };
-        Ok(Some(Self { key, request }))
+        // Under a name that no room has: what is kept of a room goes when it is deleted, and this is to stay.
+        let of = Sha256::new().chain_update(format!("{}/{}/{}", room.org().len(), room.docid().len(), room.branch().len()));
+        let of = of.chain_update(room.org()).chain_update(room.docid()).chain_update(room.branch()).chain_update(key);
+        let key =
+            CacheKey { room: RoomId::new("", &hex(of), RoomId::MAIN), endpoint: "idempotency".into(), arguments: Vec::new() };
+        Ok(Some(Self { key, request: hex(request) }))
     }
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Rest {
@@ -62,37 +71,41 @@ impl Rest {
     ) -> Result<Answer, HttpError> {
         let Some(Once { key, request }) = once else { return run.await };
         let unavailable = |error: &dyn std::error::Error| {
-            log::warn!(room:% = key.room; "answers of room {} cannot be kept for who asks again: {}", key.room, chain(error));
+            log::warn!("answers cannot be kept for who asks again: {}", chain(error));
             HttpError::Unavailable
         };
-        let reserved = self.cache.reserve(&key, record(&request, None), UNDER_WAY).await;
+        // Whose turn it is: another may take it when this one has had it for too long.
+        let pending = record(&request, &uuid::Uuid::new_v4().to_string(), None);
+        let reserved = self.records.reserve(&key, pending.clone(), UNDER_WAY).await;
         if !reserved.map_err(|error| unavailable(&error))? {
-            let kept = self.cache.cached(&key).await.map_err(|error| unavailable(&error))?;
+            let kept = self.records.cached(&key).await.map_err(|error| unavailable(&error))?;
             // Gone in between: its time was over, or it failed.
             return kept.map_or(Err(HttpError::StillUnderWay), |kept| replayed(&kept, &request));
         }
         let answer = run.await;
-        match &answer {
-            Ok(answer) => {
-                if let Err(error) = self.cache.cache(&key, record(&request, Some(answer)), KEPT).await {
-                    unavailable(&error);
-                }
+        let done = async {
+            if self.records.cached(&key).await?.as_ref() != Some(&pending) {
+                return Ok(());
             }
-            // Nothing was done, or that is not known: to be tried again.
-            Err(_) => {
-                if let Err(error) = self.cache.release(&key).await {
-                    unavailable(&error);
-                }
+            match &answer {
+                Ok(answer) => self.records.cache(&key, record(&request, "", Some(answer)), KEPT).await,
+                // Nothing was done: it may be sent again. After other errors that is not known, and the place is kept for a while.
+                Err(error) if error.status().is_client_error() => self.records.release(&key).await,
+                Err(_) => Ok(()),
             }
+        };
+        if let Err(error) = done.await {
+            unavailable(&error);
         }
         answer
     }
 }
 
 /// What is kept: the request, and its answer when there is one. Layout: lib0 `writeAny`.
-fn record(request: &str, answer: Option<&Answer>) -> Bytes {
+fn record(request: &str, turn: &str, answer: Option<&Answer>) -> Bytes {
     let mut object = Object::new();
     object.insert("request", request.into());
+    object.insert("turn", turn.into());
     if let Some(answer) = answer {
         object.insert("status", Any::Number(f64::from(answer.status.as_u16())));
         if let Some(changed) = answer.changed {

@@ -4,6 +4,7 @@
 //! against the table of endpoints before anything is done.
 
 mod answer;
+mod body;
 mod conditions;
 mod deletion;
 mod endpoint;
@@ -18,7 +19,7 @@ mod values;
 mod view;
 mod ydoc;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use actix_web::{
     HttpRequest, HttpResponse, Responder,
@@ -28,14 +29,15 @@ use actix_web::{
     },
     web,
 };
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use yhub_core::{Author, TimeSource};
 use yhub_documents::{AsOf, Documents};
+use yhub_encoding::awareness::AwarenessLimits;
 use yhub_store::ResponseCache;
 
 use self::{
+    body::Bodies,
     conditions::Conditions,
     endpoint::{Call, Endpoint, Right, Scope},
     flights::Flights,
@@ -43,19 +45,12 @@ use self::{
     outgoing::Outgoing,
     values::Values,
 };
-use super::{HttpError, error::JSON};
+use super::HttpError;
 use crate::{
-    Config,
+    Config, Stores,
     author::{self, ANONYMOUS},
     names::{Names, query_pair},
 };
-
-/// A body that has not come by then is not waited for any longer.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// Of a body that is too long so much more is read, to be thrown away, before that is said.
-const DROPPED_BYTES: usize = 16 << 20;
-/// What stands around the bytes of an update in a body.
-const BODY_FRAME_BYTES: usize = 64 << 10;
 
 /// All endpoints.
 fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
@@ -69,21 +64,19 @@ pub(crate) struct Rest {
     may_write: bool,
     purposes: Vec<String>,
     max_update_bytes: usize,
-    max_awareness_bytes: usize,
+    awareness: AwarenessLimits,
+    bodies: Bodies,
     documents: Documents,
     cache: Arc<dyn ResponseCache>,
+    /// Answers to requests with a key.
+    records: Arc<dyn ResponseCache>,
     time: Arc<dyn TimeSource>,
     answers: Flights<AsOf<Bytes>>,
     outgoing: Outgoing,
 }
 
 impl Rest {
-    pub(crate) fn new(
-        config: &Config,
-        documents: Documents,
-        cache: Arc<dyn ResponseCache>,
-        time: Arc<dyn TimeSource>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(config: &Config, documents: Documents, stores: &Stores, time: Arc<dyn TimeSource>) -> Arc<Self> {
         let outgoing = Outgoing::new(documents.clone(), config.limits.answer_bytes);
         Arc::new(Self {
             files: openapi::Files::new(&config.server.prefix, &endpoints().collect::<Vec<_>>()),
@@ -91,9 +84,14 @@ impl Rest {
             may_write: config.auth.may_write(),
             purposes: config.auth.purposes.clone(),
             max_update_bytes: config.server.max_message_bytes,
-            max_awareness_bytes: config.limits.max_awareness_bytes,
+            awareness: AwarenessLimits {
+                max_entries: config.limits.max_awareness_clients,
+                max_state_bytes: config.limits.max_awareness_bytes,
+            },
+            bodies: Bodies::new(config),
             documents,
-            cache,
+            cache: stores.cache.clone(),
+            records: stores.records.clone(),
             time,
             answers: Flights::default(),
             outgoing,
@@ -123,26 +121,41 @@ impl Rest {
         if let Some((_, right)) = endpoint.needs_if.filter(|(parameter, _)| call.query.is(parameter)) {
             self.check_right(right)?;
         }
-        let mut digest = String::new();
+        let (mut digest, mut share) = (Sha256::new(), None);
         if let Some(fields) = endpoint.body {
-            let is_json = is_json(request.headers());
-            let body = self.read_body(request.headers(), payload, is_json).await?;
+            let body = self.bodies.read(request.headers(), payload, fields).await?;
+            share = body.share;
             // A body may hold as much as a document.
-            let size = body.len();
-            let read = move || (Values::of_body(&body, is_json, fields), digest_of(&body));
-            let read = self.documents.compute().run_sized(size, read).await;
-            let (values, of_body) = read.map_err(|error| HttpError::of_compute(&error))?;
-            (call.body, digest) = (values?, of_body);
+            let (bytes, is_json) = (body.bytes, body.is_json);
+            let read = move || {
+                let values = Values::of_body(&bytes, is_json, fields);
+                digest.update(&bytes);
+                (values, digest)
+            };
+            let read = self.documents.compute().run_sized(content_bytes(request.headers()), read).await;
+            let (values, with_body) = read.map_err(|error| HttpError::of_compute(&error))?;
+            (call.body, digest) = (values?, with_body);
             call.author.custom = author::custom_pairs(call.body.pairs("customAttributions"))?;
         }
-        let once = match &call.room {
-            Some(room) if endpoint.needs.changes() => {
-                Once::of(request.headers(), room, format!("{} {} {digest}", request.method(), request.uri()))?
-            }
-            _ => None,
+        let run = (endpoint.run)(self.clone(), call.clone());
+        let answer = if endpoint.needs.changes() {
+            digest.update(format!("{} {} {:?}", request.method(), request.uri(), call.conditions));
+            let once = call.room.as_ref().map(|room| Once::of(request.headers(), room, digest)).transpose()?.flatten();
+            // In a task of its own: what was begun is brought to its end, also if nobody waits for the answer any more.
+            let rest = self.clone();
+            let task = actix_web::rt::spawn(async move {
+                let answer = rest.once(once, run).await;
+                drop(share);
+                answer
+            });
+            task.await.unwrap_or_else(|error| {
+                log::error!("a request failed: {error}");
+                Err(HttpError::Internal)
+            })?
+        } else {
+            run.await?
         };
-        let answer = self.once(once, (endpoint.run)(self.clone(), call)).await?;
-        answer.render(request.headers(), self.documents.compute()).await
+        answer.render(request.head(), self.documents.compute()).await
     }
 
     /// The endpoint at `path`, with the segments of its scope.
@@ -182,8 +195,11 @@ impl Rest {
         for pair in request.query_string().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = query_pair(pair)?;
             match &*name {
-                "branch" if endpoint.scope == Scope::Room => branch = Some(value),
-                "user" => user = Some(author::user(value)?),
+                "branch" if endpoint.scope == Scope::Room && branch.is_none() => branch = Some(value),
+                "user" if user.is_none() => user = Some(author::user(value)?),
+                "branch" | "user" if endpoint.scope == Scope::Room || &*name == "user" => {
+                    return Err(HttpError::InvalidQuery { what: format!("invalid query: [{name}] is given twice") });
+                }
                 _ => pairs.push((name.into_owned(), value)),
             }
         }
@@ -209,45 +225,10 @@ impl Rest {
             head_only: request.method() == Method::HEAD,
         })
     }
-
-    /// Reads the body, which is never longer than the longest update that may be, in whatever encoding.
-    async fn read_body(&self, headers: &HeaderMap, mut payload: web::Payload, is_json: bool) -> Result<Bytes, HttpError> {
-        let update = self.max_update_bytes.saturating_add(self.max_awareness_bytes);
-        let max_bytes = BODY_FRAME_BYTES.saturating_add(if is_json { update.saturating_mul(4) / 3 } else { update });
-        let is_announced_too_large = content_length(headers).is_some_and(|length| length > max_bytes);
-        let read = async {
-            let (mut body, mut dropped) = (BytesMut::new(), 0);
-            while let Some(piece) = payload.next().await {
-                let piece = piece.map_err(|_| HttpError::BadRequest { what: "the body broke off".into() })?;
-                if is_announced_too_large || dropped > 0 || body.len() + piece.len() > max_bytes {
-                    // Who is still sending does not listen: an answer that comes before the end is lost on most. So a little more
-                    // is taken from them, and thrown away.
-                    body = BytesMut::new();
-                    dropped += piece.len();
-                    if dropped > max_bytes.saturating_add(DROPPED_BYTES) {
-                        break;
-                    }
-                } else {
-                    body.extend_from_slice(&piece);
-                }
-            }
-            if dropped > 0 { Err(HttpError::BodyTooLarge { max_bytes }) } else { Ok(body.freeze()) }
-        };
-        tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or(Err(HttpError::BodyTimeout { within: BODY_TIMEOUT }))
-    }
 }
 
-/// Tells one body from another.
-fn digest_of(body: &Bytes) -> String {
-    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn content_length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// Is the body JSON? Whatever else is said of it, it is lib0-any then, as y/hub's clients send it.
-fn is_json(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    media_type.split(';').next().is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(JSON))
+/// How long a body is said to be: whether it is read here or on the pool.
+fn content_bytes(headers: &HeaderMap) -> usize {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    announced.unwrap_or(usize::MAX)
 }

@@ -134,7 +134,8 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
     if endpoint.needs.changes() {
         let about = "Of requests with one key, the first is carried out and the others are given its answer, for a day.";
         parameters.push(of_header("Idempotency-Key", about));
-    } else {
+    }
+    if endpoint.is_tagged() {
         parameters.push(of_header("If-None-Match", "The ETag of an answer that is at hand: 304 if it is still right."));
     }
     parameters
@@ -212,7 +213,7 @@ fn responses(endpoint: &Endpoint) -> Value {
         let error = json!({ "schema": { "$ref": "#/components/schemas/Error" } });
         responses[status] = json!({ "description": about, "content": { JSON: error } });
     }
-    if !endpoint.needs.changes() {
+    if endpoint.is_tagged() {
         responses["304"] = json!({ "description": "The answer at hand is still right." });
     }
     responses

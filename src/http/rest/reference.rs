@@ -21,10 +21,12 @@ page to try it: `/{prefix}/docs`.
   `Content-Type: application/json` bodies are. In JSON, bytes are base64 with padding, `undefined` is `null`, a big integer is a string.
 - **Errors** are `{ error, code }` in the same encoding: a text for people, which may change, and a word that stays. Statuses 4xx are
   final until the request is another; 429 and 5xx may be tried again, after `Retry-After` where that is given.
-- **`ETag`** is the clock of a document's last change. `If-None-Match` with it is answered with 304 as long as nothing has changed. A write
-  with `If-Match` is carried out only if nothing has changed, which the append itself sees to; else it is 412.
+- **`ETag`** is the clock of a document's last change, and the form of the answer. `If-None-Match` with it is answered with 304 as long as
+  nothing has changed. A write with `If-Match` is carried out only if nothing has changed, which the append itself sees to; else it is
+  412. Compaction may move the clock on where presence came after the last change: then read again, and write again.
 - **`Idempotency-Key`** on a request that changes something: of requests with one key, the first is carried out and the others are given
-  its answer, for a day. Another request under the same key is 422.
+  its answer, for a day, or until an embedded hub stops. Another request under the same key is 422. After a 5xx it is not known whether
+  it was carried out; for two minutes the key answers 503 then.
 - **Pages of other origins** are let in by `server.allowed_origins`, and by nothing else.
 - **Unknown parameters and fields** are refused: one that is misspelt would otherwise be one that is not given.
 
@@ -36,7 +38,7 @@ page to try it: `/{prefix}/docs`.
 | 405, 408, 413, 426 | `method-not-allowed`, `timeout`, `too-large`, `upgrade-required` | no |
 | 409 | `legal-hold`, `deleted-for-good` | no |
 | 412 | `changed` | read again, then write again |
-| 422 | `too-costly` (ask for less), `key-reused` | no |
+| 422 | `too-costly` (ask for less), `not-shown` (the document is not of this form), `key-reused` | no |
 | 500 | `internal` | yes |
 | 503 | `unavailable`, `still-under-way`, `too-many-connections` | yes |
 ";
@@ -58,6 +60,9 @@ fn describe(endpoint: &Endpoint, out: &mut String) {
         out.push_str(&format!("; with `{parameter}=true` also `{}`", right.name()));
     }
     let mut headers = Vec::new();
+    if endpoint.is_tagged() {
+        headers.push("`If-None-Match`");
+    }
     if endpoint.conditional {
         headers.push("`If-Match`");
     }

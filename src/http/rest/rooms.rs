@@ -152,11 +152,7 @@ async fn room(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
     };
     let mut entries = vec![("changed", optional(changed.map(|clock| clock.to_string()).as_deref()))];
     entries.extend(overview(&found));
-    let answer = Answer::object(entries);
-    Ok(match changed {
-        Some(changed) => answer.as_of(changed),
-        None => answer,
-    })
+    Ok(Answer::object(entries))
 }
 
 /// How many, and after which room.

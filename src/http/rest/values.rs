@@ -1,9 +1,16 @@
 //! Queries and bodies, read by what an endpoint says that it takes. What does not fit is refused with its name.
 
+use std::borrow::Cow;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use serde::{
+    Deserialize, Deserializer as _,
+    de::{Error as _, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
 use yhub_core::parse_custom_attributions;
-use yhub_encoding::{Any, MAX_ANY_DEPTH, Object, Reader};
+use yhub_encoding::{Any, AnyRef, DecodeError, MAX_ANY_DEPTH, Object, Reader, read_object_header};
 
 use super::endpoint::{Kind, Param};
 use crate::http::HttpError;
@@ -110,42 +117,100 @@ impl Values {
         Ok(values)
     }
 
-    /// Reads a body: an object, as JSON or any-encoded. An empty one has no fields.
+    /// Reads a body: an object, as JSON or any-encoded. An empty one has no fields. Nothing is built of it before it is known to be
+    /// wanted.
     ///
     /// # Errors
     /// If it is no object, or one of its fields is none of the endpoint, or not of its kind.
     pub(crate) fn of_body(body: &Bytes, is_json: bool, fields: &'static [Param]) -> Result<Self, HttpError> {
-        let invalid = |what: String| HttpError::InvalidBody { what: format!("invalid body: {what}") };
         if body.is_empty() {
             return Ok(Self::default());
         }
-        let value = if is_json {
-            let text = std::str::from_utf8(body).map_err(|_| invalid("it is no UTF-8".into()))?;
-            Any::from_json(text).map_err(|error| invalid(format!("it is no JSON: {error}")))?
-        } else {
-            let mut reader = Reader::new(body);
-            let value =
-                Any::decode(&mut reader, MAX_ANY_DEPTH).map_err(|error| invalid(format!("it is no lib0-any value: {error}")))?;
-            if reader.position() != body.len() {
-                return Err(invalid("something stands behind its lib0-any value".into()));
-            }
-            value
-        };
-        let Any::Object(object) = value else { return Err(invalid("it is no object".into())) };
+        let read = if is_json { Self::of_json(body, fields) } else { Self::of_lib0(body, fields) };
+        read.map_err(|what| HttpError::InvalidBody { what: format!("invalid body: {what}") })
+    }
+
+    fn of_lib0(body: &Bytes, fields: &'static [Param]) -> Result<Self, String> {
+        let damaged = |error: DecodeError| format!("it is no lib0-any object: {error}");
+        let mut reader = Reader::new(body);
         let mut values = Self::default();
-        for (name, value) in object.iter() {
-            if *value == Any::Undefined {
-                continue;
-            }
-            let Some(field) = fields.iter().find(|field| field.name == name) else {
-                return Err(invalid(format!("[{}] is no field of this endpoint", quoted(name))));
+        for _ in 0..read_object_header(&mut reader).map_err(damaged)? {
+            let field = values.field(reader.var_string().map_err(damaged)?, fields)?;
+            let from = reader.position();
+            let value = AnyRef::decode(&mut reader, MAX_ANY_DEPTH).map_err(damaged)?;
+            let value = match (field.kind, value) {
+                (_, AnyRef::Undefined) => continue,
+                // The same memory as the body.
+                (Kind::Bytes, AnyRef::Bytes(bytes)) => Some(Value::Bytes(body.slice_ref(bytes))),
+                (Kind::Bytes, _) => None,
+                (kind, _) => {
+                    let whole = &body[from..reader.position()];
+                    let value = if whole.len() > MAX_VALUE_BYTES { None } else { Any::from_bytes(whole).ok() };
+                    value.and_then(|value| of_any(&value, kind))
+                }
             };
-            let wrong = || invalid(format!("[{name}] doesn't match {}", field.kind.name()));
-            values.0.push((field.name, of_any(value, field.kind, is_json).ok_or_else(wrong)?));
+            values.0.push((field.name, value.ok_or_else(|| mismatch(field))?));
+        }
+        if reader.position() != body.len() {
+            return Err("something stands behind its lib0-any value".into());
+        }
+        Ok(values)
+    }
+
+    fn of_json(body: &Bytes, fields: &'static [Param]) -> Result<Self, String> {
+        let text = std::str::from_utf8(body).map_err(|_| "it is no UTF-8")?;
+        let mut json = serde_json::Deserializer::from_str(text);
+        let read = json.deserialize_map(InJson(fields)).and_then(|values| json.end().map(|()| values));
+        read.map_err(|error| format!("{error}"))
+    }
+
+    /// The field of this name, which must not have been there yet.
+    fn field(&self, name: &str, fields: &'static [Param]) -> Result<&'static Param, String> {
+        let field = fields.iter().find(|field| field.name == name);
+        let field = field.ok_or_else(|| format!("[{}] is no field of this endpoint", quoted(name)))?;
+        if self.get(name).is_some() { Err(format!("[{name}] is given twice")) } else { Ok(field) }
+    }
+}
+
+/// At most so many bytes of a body are a value that holds no bytes.
+const MAX_VALUE_BYTES: usize = 64 << 10;
+
+fn mismatch(field: &Param) -> String {
+    format!("[{}] doesn't match {}", field.name, field.kind.name())
+}
+
+/// Reads an object of JSON, each field when its name is known.
+struct InJson(&'static [Param]);
+
+impl<'de> Visitor<'de> for InJson {
+    type Value = Values;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Values, A::Error> {
+        let mut values = Values::default();
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            let field = values.field(&name, self.0).map_err(A::Error::custom)?;
+            let raw = map.next_value::<&'de RawValue>()?.get();
+            let value = match field.kind {
+                Kind::Bytes => {
+                    let text = serde_json::from_str::<Text<'_>>(raw).ok();
+                    text.and_then(|Text(text)| BASE64_STANDARD.decode(&*text).ok()).map(|bytes| Value::Bytes(bytes.into()))
+                }
+                _ if raw.len() > MAX_VALUE_BYTES => None,
+                kind => Any::from_json(raw).ok().and_then(|value| of_any(&value, kind)),
+            };
+            values.0.push((field.name, value.ok_or_else(|| A::Error::custom(mismatch(field)))?));
         }
         Ok(values)
     }
 }
+
+/// A text, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A value of a query.
 fn of_text(text: &str, kind: Kind) -> Option<Value> {
@@ -163,15 +228,13 @@ fn of_text(text: &str, kind: Kind) -> Option<Value> {
     })
 }
 
-/// A value of a body.
-fn of_any(value: &Any, kind: Kind, is_json: bool) -> Option<Value> {
+/// A value of a body that holds no bytes.
+fn of_any(value: &Any, kind: Kind) -> Option<Value> {
     Some(match (kind, value) {
         (Kind::Number | Kind::Count, Any::Number(value)) => number(*value, kind)?,
         (Kind::Bool, Any::Bool(value)) => Value::Bool(*value),
         (Kind::Text, Any::String(text)) => Value::Text(text.to_string()),
         (Kind::Choice(words), Any::String(text)) => Value::Text(words.contains(&&**text).then(|| text.to_string())?),
-        (Kind::Bytes, Any::Bytes(bytes)) => Value::Bytes(Bytes::copy_from_slice(bytes)),
-        (Kind::Bytes, Any::String(text)) if is_json => Value::Bytes(BASE64_STANDARD.decode(&**text).ok()?.into()),
         (Kind::Pairs, Any::Array(items)) => Value::Pairs(items.iter().map(pair).collect::<Option<_>>()?),
         _ => return None,
     })

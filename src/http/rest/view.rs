@@ -1,7 +1,9 @@
 //! `view` and `roots` of a query: what is to be shown of a document, and how.
 
-use yhub_content::Looks;
+use yhub_content::{Looks, UpdateError};
 use yhub_documents::view::{Form, Shown, ViewError, show as show_document};
+
+use yhub_encoding::Any;
 
 use super::answer::Body;
 use crate::http::HttpError;
@@ -42,11 +44,16 @@ impl View {
 /// The body of the answer. For the compute pool.
 pub(super) fn show(update: &[u8], view: &View) -> Result<Body, HttpError> {
     match show_document(update, view.form, &view.roots) {
-        Ok(Shown::Values(object)) => Ok(Body::Object(object)),
+        Ok(Shown::Values(object)) => Ok(Body::Encoded(Any::Object(object).to_bytes().into())),
         // Never as XML: what users write would be a page of ours then.
         Ok(Shown::Text(text)) => Ok(Body::Text("text/plain; charset=utf-8", text)),
-        Err(error @ (ViewError::Unreadable { .. } | ViewError::Document(_))) => {
+        Err(ViewError::Document(error @ (UpdateError::NestedTooDeep { .. } | UpdateError::TooManySteps))) => {
             Err(HttpError::TooCostly { what: error.to_string() })
+        }
+        Err(error @ ViewError::Unreadable { .. }) => Err(HttpError::NotShown { what: error.to_string() }),
+        Err(ViewError::Document(error)) => {
+            log::error!("a document cannot be shown: {error}");
+            Err(HttpError::Internal)
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use yhub_core::Variant;
+use yhub_core::{Variant, chain};
 use yhub_documents::{Writer, Written};
 use yhub_encoding::{
     Any,
@@ -45,7 +45,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         body: None,
         conditional: false,
         returns: Returns {
-            about: "The document; a view `text` or `xml` is text/plain or application/xml.",
+            about: "The document; a view `text` or `xml` is text/plain.",
             fields: &[
                 param("doc", Kind::Bytes, "One update, V1."),
                 param("awareness", Kind::Bytes, "One awareness update, if asked for and anybody was there."),
@@ -135,7 +135,7 @@ async fn patch(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
         return Err(HttpError::InvalidBody { what: "invalid body: neither [update] nor [awareness] is there".into() });
     }
     for (name, bytes, max_bytes) in
-        [("update", update, rest.max_update_bytes), ("awareness", awareness, rest.max_awareness_bytes)]
+        [("update", update, rest.max_update_bytes), ("awareness", awareness, rest.awareness.max_state_bytes)]
     {
         if bytes.is_some_and(|bytes| bytes.len() > max_bytes) {
             log::debug!("a {name} of a request is longer than {max_bytes} bytes");
@@ -144,17 +144,23 @@ async fn patch(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
     }
     // Presence first: where it is refused nothing is written.
     if let Some(awareness) = awareness {
-        let limits = AwarenessLimits { max_state_bytes: rest.max_awareness_bytes, ..AwarenessLimits::NONE };
-        awareness::decode(awareness, limits)
+        awareness::decode(awareness, rest.awareness)
             .map_err(|error| HttpError::InvalidBody { what: format!("invalid body: [awareness] {error}") })?;
     }
     let written = match update {
         Some(update) => rest.documents.patch(call.room(), update.clone(), rest.writer(&call)).await.map_err(failed)?,
-        None => Written::Nothing(rest.documents.changed(call.room()).await.map_err(failed)?),
+        None => match (rest.documents.changed(call.room()).await.map_err(failed)?, call.conditions.unchanged_since) {
+            (changed, Some(known)) if changed != known => Written::Changed,
+            (changed, _) => Written::Nothing(changed),
+        },
     };
     let answer = written_answer(written)?;
     if let Some(awareness) = awareness {
-        rest.documents.write_awareness(call.room(), awareness, AwarenessLimits::NONE).await.map_err(failed)?;
+        match rest.documents.write_awareness(call.room(), awareness, rest.awareness).await {
+            // The update is in: who is told otherwise would send it again, on a condition that no longer holds.
+            Err(error) if update.is_some() => log::warn!("presence of a request is lost: {}", chain(&error)),
+            done => done.map_err(failed)?,
+        }
     }
     Ok(answer)
 }

@@ -31,6 +31,11 @@ struct Shown<'l> {
 }
 
 impl Document<'_> {
+    /// How many blocks there are.
+    pub(crate) fn block_count(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// The root that was met first, if there is any.
     pub(crate) fn first_root(&self) -> Option<&str> {
         self.types.first_root()

@@ -30,6 +30,9 @@ pub struct ActivityQuery {
     pub attributions: bool,
     /// At most so many entries may be shown with one of the last three, each of which goes through the document once an entry.
     pub max_shown: usize,
+    /// So many bytes their deltas and attributions may take, all together; about so many blocks of the document are gone through for
+    /// it, too.
+    pub max_shown_bytes: usize,
 }
 
 impl Default for ActivityQuery {
@@ -46,6 +49,7 @@ impl Default for ActivityQuery {
             ydoc: false,
             attributions: false,
             max_shown: usize::MAX,
+            max_shown_bytes: usize::MAX,
         }
     }
 }
@@ -168,6 +172,11 @@ fn show(
             entries.iter().for_each(|entry| keep.insert_all(&state(entry)));
             document.collect_within(&ids.deletes.difference(&keep));
         }
+        let too_much = || UpdateError::TooMuchToShow { max_bytes: query.max_shown_bytes };
+        if query.delta && document.block_count().saturating_mul(entries.len()) > query.max_shown_bytes {
+            return Err(too_much());
+        }
+        let mut shown_bytes = 0_usize;
         for entry in entries.iter_mut() {
             let rendered = state(entry);
             let attributed = attributed(found, entry);
@@ -178,6 +187,11 @@ fn show(
             }
             entry.attributions = query.attributions.then(|| attributed.to_bytes());
             entry.rendered = query.ydoc.then(|| rendered.to_bytes());
+            shown_bytes = shown_bytes.saturating_add(entry.delta.as_ref().map_or(0, Delta::size_bytes));
+            shown_bytes += [&entry.attributions, &entry.rendered].into_iter().flatten().map(Vec::len).sum::<usize>();
+            if shown_bytes > query.max_shown_bytes {
+                return Err(too_much());
+            }
         }
         query.ydoc.then(|| document.encode()).transpose()
     })

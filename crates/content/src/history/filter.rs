@@ -25,9 +25,11 @@ impl ChangeFilter {
         Self { from: Some(0.0), to, ..Self::default() }
     }
 
-    /// Does it name anything? Where it does not, all changes are meant.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+    /// Are all changes meant? What is given as 0 or as nothing is as good as not given, where nothing else is.
+    pub fn means_everything(&self) -> bool {
+        let given = |time: Option<f64>| time.is_some_and(|time| time != 0.0);
+        let by_nobody = self.by.as_deref().is_none_or(str::is_empty);
+        self.ids.is_none() && !given(self.from) && !given(self.to) && by_nobody && self.custom.is_empty()
     }
 
     /// The part of `map` that is of these changes. A range is taken as a whole: what is said of it decides.
@@ -139,6 +141,8 @@ mod tests {
         let map = ContentMap::from_ids(&ids(0, 10), &[ContentAttribute::new("insert", "a")], &[]);
         let filter = ChangeFilter { ids: Some(ids(3, 4)), ..ChangeFilter::default() };
         assert_eq!(found(&filter, &map), [3, 4, 5, 6]);
-        assert!(!filter.is_empty() && ChangeFilter::default().is_empty());
+        assert!(!filter.means_everything() && ChangeFilter::default().means_everything());
+        let nothing = ChangeFilter { from: Some(0.0), by: Some(String::new()), ..ChangeFilter::default() };
+        assert!(nothing.means_everything() && !ChangeFilter { to: Some(1.0), ..nothing }.means_everything());
     }
 }

@@ -69,6 +69,12 @@ pub enum UpdateError {
         /// How many may be shown.
         max: usize,
     },
+    /// What would be shown of a history takes more than it may.
+    #[error("what would be shown takes more than {max_bytes} bytes; ask for a shorter time or set a limit")]
+    TooMuchToShow {
+        /// The bound.
+        max_bytes: usize,
+    },
     /// One of several updates is wrong.
     #[error("update {input} of those to merge (counted from 0): {source}")]
     Input {

@@ -9,12 +9,18 @@ local known = redis.call('HMGET', meta, 'last', 'trimmed')
 local last, trimmed = known[1], known[2]
 if unless_changed then
   if trimmed and before(floor, trimmed) then return false end
-  local entries = redis.call('XRANGE', stream, '(' .. floor, '+', 'COUNT', 1000)
-  if #entries == 1000 then return false end
-  for _, entry in ipairs(entries) do
-    local message = entry[2][1] == 'm' and entry[2][2] or ''
-    -- The type may stand anywhere in it. Where another text says the same, that counts, too: the caller looks again.
-    if string.find(message, 'ydoc:update:v1', 1, true) or string.find(message, 'prune:v1', 1, true) then return false end
+  local after, looked_at = floor, 0
+  while true do
+    local entries = redis.call('XRANGE', stream, '(' .. after, '+', 'COUNT', 16)
+    for _, entry in ipairs(entries) do
+      local message = entry[2][1] == 'm' and entry[2][2] or ''
+      -- The type may stand anywhere in it. Where another text says the same, that counts, too: the caller looks again.
+      if string.find(message, 'ydoc:update:v1', 1, true) or string.find(message, 'prune:v1', 1, true) then return false end
+      after = entry[1]
+    end
+    if #entries < 16 then break end
+    looked_at = looked_at + 16
+    if looked_at >= 1000 then return false end
   end
 end
 local now = now_ms()

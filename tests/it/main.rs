@@ -29,3 +29,4 @@ mod shutdown;
 mod silence;
 mod sync;
 mod takeover;
+mod takeover_s3;

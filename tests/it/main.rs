@@ -22,6 +22,7 @@ mod limits;
 mod load_failure;
 mod node;
 mod operate;
+mod orphans;
 mod rest;
 mod rest_deletion;
 mod rest_history;

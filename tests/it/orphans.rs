@@ -4,8 +4,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::Method;
 use serde_json::json;
 use yhub::config::Millis;
-use yhub_core::{Asset, AssetId, AssetIdKind};
-use yhub_store::AssetSelection;
+use yhub_core::{Asset, AssetId, AssetIdKind, StreamClock};
+use yhub_store::{AssetSelection, StoreVersion, TaskEpoch};
 use yhub_testkit::{Answered, BackEnd, Oracle, TextWriter, http::send, servers::S3, until};
 
 use crate::{
@@ -57,6 +57,23 @@ fn put(server: &S3, name: &str, modified_ms: u64) {
     server.set_modified(BUCKET, name, modified_ms);
 }
 
+/// Two rows that both name their objects, as there are until the older one is deleted: the name of an object of that one.
+async fn twofold(hub: &TestHub) -> String {
+    let column = Asset::Retrievable { plugin: "S3Persistence:v1".into() }.encode();
+    for ms in [5, 6] {
+        let version = StoreVersion {
+            room: room("twofold"),
+            clock: StreamClock::new(ms, 0),
+            assets: [0; 4].map(|_| column.clone()),
+            is_reference: [true; 4],
+            replaces: Vec::new(),
+            epoch: TaskEpoch(1),
+        };
+        hub.store().store(version).await.unwrap();
+    }
+    object("twofold", "5-0")
+}
+
 async fn removed(server: &S3, name: &str) {
     until("an object to be removed", async || server.get(BUCKET, name).is_none().then_some(())).await;
 }
@@ -71,13 +88,16 @@ async fn what_no_row_names_is_removed_once_it_is_old(stage: Stage) {
     for name in &row {
         server.set_modified(BUCKET, name, old_ms);
     }
-    // Old, and older than the row; but young; and old, but its row may still come, whatever is there now; and not ours at all.
+    // Without a row, and older than one; as young as none may be; newer than all rows, so that its own may still come; not ours
+    // at all; and that of an older row.
     let (old, next) = (object("notes", "5-0"), object("notes", "5-2"));
     let (young, coming, other) = (object("notes", "5-1"), object("notes", "9999999999999-0"), "backup/notes".to_owned());
+    let named = twofold(&hub).await;
+    put(&server, &named, old_ms);
     put(&server, &young, now_ms);
     put(&server, &coming, old_ms);
     put(&server, &other, old_ms);
-    let mut left: Vec<_> = row.iter().chain([&young, &coming, &other]).cloned().collect();
+    let mut left: Vec<_> = row.iter().chain([&named, &young, &coming, &other]).cloned().collect();
     left.sort();
     // Between the one and the other everything was looked at.
     for name in [&old, &next] {

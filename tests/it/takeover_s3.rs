@@ -135,10 +135,11 @@ fn resolved(deployment: &Deployment, room: &RoomId, row: &VersionRow) -> [Option
     })
 }
 
-/// A hub that keeps nothing at hand, removes at once what is replaced, and soon tries again what has failed.
+/// A hub that keeps nothing at hand, removes at once what is replaced, soon tries again what has failed, and sets streams aside
+/// for the least that they are set aside for.
 fn hasty(deployment: &Deployment) -> HubProcess {
     let launch = deployment.node("hub").set("asset_cache.memory_bytes", 0).set("assets.delete_delay_ms", 0);
-    launch.set("worker.retry_ms", 100).start()
+    launch.set("worker.retry_ms", 100).set("worker.quarantine_after", 1).start()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

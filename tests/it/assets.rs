@@ -6,7 +6,7 @@ use yhub::{
 };
 use yhub_core::{Asset, AssetId, AssetIdKind, RoomId};
 use yhub_testkit::{
-    Oracle, TextWriter,
+    Launch, Oracle, TextWriter,
     servers::{S3, S3Fault},
     until,
 };
@@ -19,7 +19,10 @@ use crate::{
 
 on_all!(documents_live_in_a_bucket_and_edits_go_on_while_it_is_away);
 
-async fn server() -> S3 {
+/// The bucket of the hubs.
+pub(crate) const BUCKET: &str = "assets";
+
+pub(crate) async fn server() -> S3 {
     tokio::task::spawn_blocking(S3::start).await.expect("the server starts")
 }
 
@@ -31,10 +34,21 @@ fn config(server: &S3, dir: &tempfile::TempDir) -> Config {
     config
 }
 
-fn set(config: &mut Config, server: &S3) {
+pub(crate) fn set(config: &mut Config, server: &S3) {
     config.assets.plugins = vec!["s3".into()];
-    (config.s3.endpoint, config.s3.bucket, config.s3.create_bucket) = (server.endpoint(), "assets".into(), true);
+    (config.s3.endpoint, config.s3.bucket, config.s3.create_bucket) = (server.endpoint(), BUCKET.into(), true);
     (config.s3.access_key, config.s3.secret_key) = (S3::ACCESS_KEY.into(), Some(S3::SECRET_KEY.into()));
+}
+
+/// The binary with its assets in this service.
+pub(crate) fn in_bucket(launch: Launch, server: &S3) -> Launch {
+    launch
+        .set("assets.plugins", "s3")
+        .set("s3.endpoint", server.endpoint())
+        .set("s3.bucket", BUCKET)
+        .set("s3.create_bucket", true)
+        .set("s3.access_key", S3::ACCESS_KEY)
+        .set("s3.secret_key", S3::SECRET_KEY)
 }
 
 fn id(branch: &str) -> AssetId {
@@ -51,7 +65,7 @@ async fn assets_go_where_the_configuration_says() {
         assert_eq!(Asset::decode(&column.bytes).unwrap(), Asset::Retrievable { plugin: plugin.into() });
         assert_eq!(stores.assets.retrieve(&id(branch), plugin).await.unwrap(), asset);
     }
-    assert_eq!(server.keys("assets").unwrap(), [id("main").to_string()]);
+    assert_eq!(server.keys(BUCKET).unwrap(), [id("main").to_string()]);
     assert!(dir.path().join("assets").is_dir());
     // Brought once and kept.
     let before = server.requests().len();
@@ -85,14 +99,7 @@ async fn a_place_that_cannot_be_used_ends_the_start_with_what_to_do() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hub_whose_assets_are_away_is_not_ready_until_they_are_back() {
     let (server, ground) = (server().await, Ground::embedded());
-    let launch = ground
-        .launch()
-        .set("assets.plugins", "s3")
-        .set("s3.endpoint", server.endpoint())
-        .set("s3.bucket", "assets")
-        .set("s3.create_bucket", true)
-        .set("s3.access_key", S3::ACCESS_KEY)
-        .set("s3.secret_key", S3::SECRET_KEY);
+    let launch = in_bucket(ground.launch(), &server);
     let hub = tokio::task::spawn_blocking(move || launch.start()).await.unwrap();
     assert_eq!(readiness(hub.addr()).await, 200);
     server.fault(S3Fault::SlowDown, usize::MAX, "HEAD");
@@ -120,7 +127,7 @@ async fn documents_live_in_a_bucket_and_edits_go_on_while_it_is_away(stage: Stag
             (config.s3.attempts, config.s3.backoff_ms) = (2, Millis::new(10));
         })
         .await;
-        let objects = || server.keys("assets").expect("there is a bucket");
+        let objects = || server.keys(BUCKET).expect("there is a bucket");
         let mut writer = TextWriter::new(7);
         for (word, text) in [("hello", "hello"), (" there", "hello there")] {
             let mut client = hub.client("notes").await;

@@ -23,6 +23,11 @@ async fn refused(client: &mut TestClient, update: &[u8]) -> (Option<u16>, Vec<By
     // The refusal may come first; then nobody takes these.
     let _ = client.try_send(&sync::step1(&[0])).await;
     let _ = client.try_send(&sync::update(update)).await;
+    refusal(client).await
+}
+
+/// Waits until it is refused: what it got until then.
+pub(crate) async fn refusal(client: &mut TestClient) -> (Option<u16>, Vec<Bytes>) {
     let refusal = async {
         let mut got = Vec::new();
         loop {

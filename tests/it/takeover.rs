@@ -10,32 +10,48 @@ use yhub_content::{content_ids, gc_merge, integrate_merge, state_vector_of};
 use yhub_core::{Asset, RoomId};
 use yhub_store::{AssetSelection, VersionRow};
 use yhub_testkit::{
-    Oracle, TestClient, block_until,
+    Launch, Oracle, TestClient, block_until,
+    servers::S3,
     vectors::{hex, items, list, load, text, to_hex, uint},
 };
 
 use crate::{
+    assets,
     ground::Ground,
     support::{ORG, path, room},
 };
 
 /// In the order of the columns.
-const ASSETS: [&str; 4] = ["gcdoc", "nongcdoc", "contentmap", "contentids"];
+pub(crate) const ASSETS: [&str; 4] = ["gcdoc", "nongcdoc", "contentmap", "contentids"];
 /// What stands in an entry beside its message, and what no version writes.
 const LATER: (&[u8], &[u8]) = (b"later", b"\xff\x00");
 
-/// Redis and PostgreSQL of a y/hub.
-struct Deployment {
-    ground: Ground,
+/// Redis and PostgreSQL of a y/hub, and its bucket.
+pub(crate) struct Deployment {
+    pub(crate) ground: Ground,
+    pub(crate) s3: Option<S3>,
 }
 
 impl Deployment {
     async fn start() -> Self {
         let ground = tokio::task::spawn_blocking(Ground::distributed).await.expect("the servers start");
-        Self { ground }
+        Self { ground, s3: None }
     }
 
-    fn entry<'a>(&self, key: &str, id: &str, fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) {
+    pub(crate) async fn with_s3() -> Self {
+        Self { s3: Some(assets::server().await), ..Self::start().await }
+    }
+
+    /// A hub over all that.
+    pub(crate) fn node(&self, name: &str) -> Launch {
+        let launch = self.ground.node(name);
+        match &self.s3 {
+            Some(s3) => assets::in_bucket(launch, s3),
+            None => launch,
+        }
+    }
+
+    pub(crate) fn entry<'a>(&self, key: &str, id: &str, fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) {
         let start = ["XADD", key, id].map(|part| part.as_bytes().to_vec());
         let fields = fields.into_iter().flat_map(|(name, value)| [name.to_vec(), value.to_vec()]);
         self.ground.redis().cli(start.into_iter().chain(fields));
@@ -50,24 +66,33 @@ impl Deployment {
 
     /// Stream and row of a captured room, as far as they are wanted.
     fn captured(&self, golden: &Value, with_row: bool) -> RoomId {
-        let parts = ["org", "docid", "branch"].map(|name| text(&golden["room"][name]));
-        let room = RoomId::new(parts[0], parts[1], parts[2]);
+        self.put_stream(golden);
+        if with_row {
+            self.put_rows(golden);
+        }
+        room_of(golden)
+    }
+
+    pub(crate) fn put_stream(&self, golden: &Value) {
         for entry in list(&golden["stream"]) {
             let fields = entry["fields"].as_object().expect("fields");
             let fields: Vec<(&str, Vec<u8>)> = fields.iter().map(|(name, value)| (name.as_str(), hex(value))).collect();
             let fields = fields.iter().map(|(name, value)| (name.as_bytes(), &value[..]));
             self.entry(text(&golden["redisKey"]), text(&entry["id"]), fields);
         }
-        for row in list(&golden["rows"]).iter().filter(|_| with_row) {
+    }
+
+    pub(crate) fn put_rows(&self, golden: &Value) {
+        let room = room_of(golden);
+        for row in list(&golden["rows"]) {
             let assets = ASSETS.map(|name| hex(&row[name]));
             self.row(&room, text(&row["t"]), uint(&row["created"]), assets.each_ref().map(|asset| &asset[..]), flags(row));
         }
-        room
     }
 
     /// Lets a compactor work until nothing is left to be compacted. It complains about so many tasks, and about nothing else.
-    fn compact(&self, dead_letters: usize) {
-        let launch = self.ground.node("worker").args(["--role", "worker"]).without_port("compacts, without a port");
+    pub(crate) fn compact(&self, dead_letters: usize) {
+        let launch = self.node("worker").args(["--role", "worker"]).without_port("compacts, without a port");
         let worker = launch.start();
         block_until("the streams to drain", || self.ground.is_drained());
         assert_eq!(self.ground.task_owners(), [""; 0], "no task stays");
@@ -81,14 +106,20 @@ impl Deployment {
     }
 
     /// The one row that there must be.
-    async fn stored(&self, room: &RoomId) -> VersionRow {
+    pub(crate) async fn stored(&self, room: &RoomId) -> VersionRow {
         let rows = self.ground.stores().await.docs.read(room, AssetSelection::ALL).await.unwrap().rows;
         let [row] = <[VersionRow; 1]>::try_from(rows).unwrap_or_else(|rows| panic!("{} rows of {room}", rows.len()));
         row
     }
 }
 
-fn flags(row: &Value) -> [bool; 4] {
+/// The room that was captured.
+pub(crate) fn room_of(golden: &Value) -> RoomId {
+    let [org, docid, branch] = ["org", "docid", "branch"].map(|name| text(&golden["room"][name]));
+    RoomId::new(org, docid, branch)
+}
+
+pub(crate) fn flags(row: &Value) -> [bool; 4] {
     [0, 1, 2, 3].map(|at| row["isReference"][at].as_bool().expect("a flag"))
 }
 
@@ -102,7 +133,7 @@ fn payload(asset: &[u8]) -> Bytes {
 }
 
 /// What the other has stored, in the order of the columns.
-struct Expected {
+pub(crate) struct Expected {
     t: String,
     created: u64,
     payloads: [Bytes; 4],
@@ -110,7 +141,7 @@ struct Expected {
 
 impl Expected {
     /// Of the main branch the columns hold references, and the objects are named by the asset id.
-    fn captured(golden: &Value) -> Self {
+    pub(crate) fn captured(golden: &Value) -> Self {
         let [row] = list(&golden["rows"]) else { panic!("one row") };
         let [org, docid, branch] = ["org", "docid", "branch"].map(|name| text(&golden["room"][name]));
         let object = |kind: &str, gc: &str| {
@@ -142,7 +173,7 @@ impl Expected {
         .map(|asset| asset.encode())
     }
 
-    fn assert_is(&self, row: &VersionRow) {
+    pub(crate) fn assert_is(&self, row: &VersionRow) {
         assert_eq!((&row.t, row.created_ms), (&self.t, self.created as i64));
         let ours = row.assets.each_ref().map(|asset| payload(asset.as_deref().expect("rows are whole")));
         for at in [2, 3] {

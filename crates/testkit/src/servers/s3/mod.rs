@@ -136,6 +136,20 @@ impl S3 {
         self.shared.objects.get(bucket, key)
     }
 
+    /// Lets an object have been modified at this time, in milliseconds since 1970. Until then it is one of November 2023, a
+    /// second later than the one before.
+    ///
+    /// # Panics
+    /// If there is no such object.
+    pub fn set_modified(&self, bucket: &str, key: &str, at_ms: u64) {
+        assert!(self.shared.objects.set_modified(bucket, key, at_ms), "there is no object {key}");
+    }
+
+    /// Loses an object, behind everybody's back. What it held.
+    pub fn remove(&self, bucket: &str, key: &str) -> Option<Bytes> {
+        self.shared.objects.remove(bucket, key)
+    }
+
     /// How many uploads in parts have begun and not ended.
     pub fn unfinished_uploads(&self) -> usize {
         self.shared.objects.unfinished_uploads()

@@ -40,6 +40,7 @@ struct Stored {
     content: Bytes,
     /// Of two, the later one has the higher number.
     change: u64,
+    modified_ms: u64,
 }
 
 struct Upload {
@@ -53,9 +54,8 @@ impl Stored {
         ETag::Strong(format!("{:032x}", self.change))
     }
 
-    /// A second for each change, so that nobody has to wait for time to go on.
     fn modified(&self) -> Timestamp {
-        (UNIX_EPOCH + Duration::from_secs(1_700_000_000 + self.change)).into()
+        (UNIX_EPOCH + Duration::from_millis(self.modified_ms)).into()
     }
 }
 
@@ -71,7 +71,8 @@ impl State {
 
     fn stored(&mut self, content: Bytes) -> Stored {
         self.changes += 1;
-        Stored { content, change: self.changes }
+        // A second for each change, so that nobody has to wait for time to go on.
+        Stored { content, change: self.changes, modified_ms: (1_700_000_000 + self.changes) * 1_000 }
     }
 }
 
@@ -92,6 +93,17 @@ impl Objects {
 
     pub(super) fn get(&self, bucket: &str, key: &str) -> Option<Bytes> {
         Some(self.state().buckets.get(bucket)?.get(key)?.content.clone())
+    }
+
+    /// Is it there?
+    pub(super) fn set_modified(&self, bucket: &str, key: &str, at_ms: u64) -> bool {
+        let mut state = self.state();
+        let stored = state.buckets.get_mut(bucket).and_then(|objects| objects.get_mut(key));
+        stored.map(|stored| stored.modified_ms = at_ms).is_some()
+    }
+
+    pub(super) fn remove(&self, bucket: &str, key: &str) -> Option<Bytes> {
+        Some(self.state().buckets.get_mut(bucket)?.remove(key)?.content)
     }
 
     pub(super) fn unfinished_uploads(&self) -> usize {

@@ -19,6 +19,7 @@ use crate::{Backend, origin::Origins};
 pub use error::HttpError;
 pub use health::Readiness;
 pub(crate) use rest::Rest;
+use rest::openapi::Files;
 pub use rest::{openapi::openapi, reference::reference};
 
 /// The plain routes of a hub whose API lies under `prefix`, for `App::configure`; called once per worker.
@@ -36,14 +37,14 @@ pub fn routes(prefix: &str, readiness: Readiness) -> impl FnOnce(&mut ServiceCon
 
 /// The documents under `prefix`, to be configured after [`routes`].
 pub(crate) fn api(prefix: &str, origins: Origins, rest: Arc<Rest>) -> impl FnOnce(&mut ServiceConfig) + use<> {
-    let root = format!("/{prefix}/");
+    let api = Api::at(prefix, origins, rest);
     move |app| {
-        app.service(web::resource(format!("{root}{{path}}*")).app_data(web::Data::new(Api { root, origins, rest })).to(answer));
+        app.service(web::resource(format!("{}{{path}}*", api.root)).app_data(web::Data::new(api)).to(answer));
     }
 }
 
-/// The documents of `backend` over HTTP as a scope: `{name}/v1/…` below wherever it is mounted. Whoever mounts it lets pages of
-/// other origins in as `backend`'s configuration says.
+/// The documents of `backend` over HTTP as a scope: `{name}/v1/…` below `path`, which is the whole path from the root of the server,
+/// so not within another scope. Pages of other origins are let in as `backend`'s configuration says.
 ///
 /// ```no_run
 /// # use actix_web::{App, HttpServer, web};
@@ -57,8 +58,8 @@ pub(crate) fn api(prefix: &str, origins: Origins, rest: Arc<Rest>) -> impl FnOnc
 /// ```
 pub fn rest_scope(path: &str, backend: &Backend) -> Scope {
     let door = backend.door();
-    let api = Api { root: format!("{path}/"), origins: door.gate.origins().clone(), rest: door.rest.clone() };
-    web::scope(path).app_data(web::Data::new(api)).default_service(web::to(answer))
+    let api = Api::at(path, door.gate.origins().clone(), door.rest.clone());
+    web::scope(api.root.trim_end_matches('/')).app_data(web::Data::new(api)).default_service(web::to(answer))
 }
 
 /// What answers below the prefix.
@@ -66,6 +67,16 @@ struct Api {
     root: String,
     origins: Origins,
     rest: Arc<Rest>,
+    files: Files,
+}
+
+impl Api {
+    /// Below `path`, from the root of the server.
+    fn at(path: &str, origins: Origins, rest: Arc<Rest>) -> Self {
+        let path = path.trim_matches('/');
+        let root = if path.is_empty() { "/".to_owned() } else { format!("/{path}/") };
+        Self { files: Files::new(&root), root, origins, rest }
+    }
 }
 
 /// Paths are read as they arrive: what the server has decoded of them does not tell a `/` in a name from one between names.
@@ -74,7 +85,10 @@ async fn answer(request: HttpRequest, payload: web::Payload, api: web::Data<Api>
     let mut response = match (&judged, request.uri().path().strip_prefix(&api.root)) {
         (Err(refused), _) => refused.clone().respond_to(&request),
         (Ok(_), _) if cors::is_preflight(&request) => cors::preflight(),
-        (Ok(_), Some(path)) => api.rest.serve(&request, payload, path).await,
+        (Ok(_), Some(path)) => match api.files.answer(&request, path) {
+            Some(file) => file,
+            None => api.rest.serve(&request, payload, path).await,
+        },
         (Ok(_), None) => HttpError::NotFound.respond_to(&request),
     };
     cors::mark(&mut response, judged.as_ref().ok());

@@ -3,11 +3,13 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use yhub::config::Everyone;
 use yhub_encoding::{Any, Object};
 use yhub_testkit::{
     Answered, BackEnd, TextWriter,
     http::send,
+    until,
     vectors::{hex, list, load, text, to_hex},
 };
 
@@ -15,11 +17,12 @@ use crate::support::{ORG, Stage, TestHub, room};
 
 on_stage!(direct, Direct; reads_and_writes, conditions_are_kept, requests_are_carried_out_once, every_error_has_its_status_and_code,
     who_may_only_read_changes_nothing, sessions_see_what_is_written, views_show_what_is_in_a_document, pages_are_let_in_by_origin,
-    what_is_long_comes_whole, the_api_is_described);
+    what_is_long_comes_whole, the_api_is_described, bodies_share_a_budget, who_is_gone_is_answered_later,
+    what_was_carried_out_stays_so_after_a_deletion);
 on_stage!(mounted, Mounted; reads_and_writes, sessions_see_what_is_written, pages_are_let_in_by_origin, who_may_only_read_changes_nothing,
     the_api_is_described);
 on_stage!(full, Full; reads_and_writes, conditions_are_kept, requests_are_carried_out_once, sessions_see_what_is_written,
-    many_who_write_on_a_condition_take_turns);
+    many_who_write_on_a_condition_take_turns, who_is_gone_is_answered_later, what_was_carried_out_stays_so_after_a_deletion);
 on_stage!(three, Three; conditions_are_kept, requests_are_carried_out_once, sessions_see_what_is_written,
     many_who_write_on_a_condition_take_turns);
 
@@ -213,6 +216,76 @@ async fn requests_are_carried_out_once(stage: Stage) {
     let codes: Vec<u16> = futures_util::future::join_all(all).await.iter().map(Answered::code).collect();
     assert!(codes.contains(&200) && codes.iter().all(|code| matches!(code, 200 | 503)), "{codes:?}");
     assert_eq!(shown().await, "hellohello");
+}
+
+/// A connection on which a request is written by hand.
+async fn by_hand(hub: &TestHub, head: &str, body: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(hub.addr()).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    stream
+}
+
+async fn bodies_share_a_budget(stage: Stage) {
+    let hub = TestHub::with(stage, |config| config.limits.body_bytes = 1 << 20).await;
+    let back_end = BackEnd::of(hub.addr());
+    let head = format!("PATCH {} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 900001\r\n\r\n", path("ydoc", "a"));
+    // All but its end.
+    let slow = by_hand(&hub, &head, &vec![0; 900_000]).await;
+    let update = TextWriter::new(7).append(&"x".repeat(400_000));
+    let code = async || patch(&back_end, "b", &update).await.code();
+    until("the other body to be in", async || (code().await == 503).then_some(())).await;
+    // One that is small finds its place.
+    assert_eq!(patch(&back_end, "c", &TextWriter::new(7).append("small")).await.code(), 200);
+    drop(slow);
+    until("its place to be given back", async || (code().await == 200).then_some(())).await;
+}
+
+async fn who_is_gone_is_answered_later(stage: Stage) {
+    let hub = TestHub::start(stage).await;
+    let back_end = BackEnd::of(hub.addr());
+    let mut writer = TextWriter::new(7);
+    assert_eq!(patch(&back_end, "notes?user=ann", &writer.append("hello")).await.code(), 200);
+    assert_eq!(patch(&back_end, "notes?user=bob", &writer.delete(0, 5)).await.code(), 200);
+    let body = json!({ "by": "bob" }).to_string();
+    for round in 0..5 {
+        let path = path("rollback", "notes");
+        let key = format!("round-{round}");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {}\r\naccept: application/json\r\ncontent-type: application/json\r\n\
+             idempotency-key: {key}\r\ncontent-length: {}\r\n\r\n",
+            hub.addr(),
+            body.len()
+        );
+        // Sent, and gone before the answer.
+        drop(by_hand(&hub, &head, body.as_bytes()).await);
+        until("the answer", async || {
+            let request = back_end.ask(Method::POST, &path).header("idempotency-key", &key).header("accept", "application/json");
+            let answered = send(request.header("content-type", "application/json").body(body.clone())).await;
+            assert!(matches!(answered.code(), 200 | 503), "{answered:?}");
+            (answered.code() == 200).then_some(())
+        })
+        .await;
+        let shown = back_end.get(&self::path("ydoc", "notes?view=text")).await.text();
+        assert_eq!(shown, "hello".repeat(round + 1), "each is carried out once");
+    }
+}
+
+async fn what_was_carried_out_stays_so_after_a_deletion(stage: Stage) {
+    let hub = TestHub::start(stage).await;
+    let back_end = BackEnd::of(hub.addr());
+    assert_eq!(patch(&back_end, "notes", &TextWriter::new(7).append("hello")).await.code(), 200);
+    let keyed = async |method: Method, path: &str, key: &str| {
+        send(back_end.ask(method, path).header("idempotency-key", key).header("accept", "application/json")).await
+    };
+    let (ydoc, restore) = (path("ydoc", "notes"), format!("{}/restore", path("ydoc", "notes")));
+    assert_eq!(keyed(Method::DELETE, &ydoc, "1").await.code(), 200);
+    let restored = keyed(Method::POST, &restore, "2").await;
+    assert_eq!(restored.json()["message"], "restored");
+    assert_eq!(keyed(Method::DELETE, &ydoc, "3").await.code(), 200);
+    // Its answer was lost, and it is sent again: the document that was deleted meanwhile does not come back.
+    assert_eq!(keyed(Method::POST, &restore, "2").await.json(), restored.json());
+    assert_eq!(back_end.get(&ydoc).await.code(), 404);
 }
 
 /// Every endpoint, of the document `docid` where it is of one: method, path, a body that does, whether it changes anything.

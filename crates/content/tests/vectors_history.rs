@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 use yhub_content::{
-    ContentIds, ContentMap, content_ids, forget, gc_merge,
+    ContentIds, ContentMap, UpdateError, content_ids, forget, gc_merge,
     history::{ActivityQuery, ChangeFilter, ChangesetQuery, activity, changeset, forgettable, missing_from, rollback, state_at},
 };
 use yhub_encoding::Any;
@@ -161,4 +161,25 @@ fn states_of_earlier_times() {
         }
     }
     assert!(states > 20, "only {states}");
+}
+
+/// What is shown of a history takes no more than it may, whether that is counted in entries, bytes or steps.
+#[test]
+fn what_is_shown_is_bounded() {
+    let all = |case: &Case, max_shown, max_shown_bytes, delta| {
+        let query = ActivityQuery { delta, attributions: true, max_shown, max_shown_bytes, ..ActivityQuery::default() };
+        activity(&case.history, &case.map, &query)
+    };
+    for case in cases("activity") {
+        let entries = all(&case, usize::MAX, usize::MAX, true).unwrap().entries.len();
+        assert!(all(&case, entries, 1 << 20, true).is_ok(), "{}", case.name);
+        assert!(matches!(all(&case, entries - 1, 1 << 20, true), Err(UpdateError::TooManyEntries { .. })), "{}", case.name);
+        for delta in [true, false] {
+            assert!(
+                matches!(all(&case, entries, 100, delta), Err(UpdateError::TooMuchToShow { max_bytes: 100 })),
+                "{}",
+                case.name
+            );
+        }
+    }
 }

@@ -3,14 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
-use yhub_core::{Asset, AssetId, RoomId};
+use yhub_core::{Asset, AssetId};
 
-use crate::{AssetStore, AssetStoreError, Stored, StoredName, discards::Discards};
-
-/// So many objects are listed, and so many of them deleted at once, when a room is emptied.
-const LIST_AT_ONCE: usize = 1_000;
-const DELETE_AT_ONCE: usize = 16;
+use crate::{AssetStore, AssetStoreError, Stored, discards::Discards};
 
 /// What a column of a version row is to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,32 +118,6 @@ impl AssetPlugins {
     /// How many discarded assets are still there.
     pub fn discarding(&self) -> usize {
         self.discards.waiting()
-    }
-
-    /// Deletes whatever the places hold of `room`, also what no row refers to. Returns how many objects that were. What is
-    /// stored meanwhile may stay.
-    pub async fn delete_all_of(&self, room: &RoomId) -> Result<u64, AssetStoreError> {
-        let mut deleted = 0;
-        for plugin in &*self.plugins {
-            let mut cursor: Option<String> = None;
-            loop {
-                let page = plugin.list(Some(room), cursor.as_deref(), LIST_AT_ONCE).await?;
-                let ids = page.items.into_iter().filter_map(|object| match object.name {
-                    StoredName::Asset(id) if id.room == *room => Some(id),
-                    _ => None,
-                });
-                deleted += stream::iter(ids)
-                    .map(async |id| plugin.delete(&id).await)
-                    .buffer_unordered(DELETE_AT_ONCE)
-                    .try_fold(0, async |count, ()| Ok(count + 1))
-                    .await?;
-                match page.next {
-                    Some(next) => cursor = Some(next),
-                    None => break,
-                }
-            }
-        }
-        Ok(deleted)
     }
 
     fn known(&self, id: &AssetId, plugin: &str) -> Result<&Arc<dyn AssetStore>, AssetStoreError> {

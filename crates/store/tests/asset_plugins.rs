@@ -63,7 +63,6 @@ async fn without_places_assets_stay_in_their_rows() {
     plugins.init().await.unwrap();
     plugins.check().await.unwrap();
     assert_eq!(plugins.store(&id_of("main", 1), asset()).await.unwrap(), Column { bytes: asset(), is_reference: false });
-    assert_eq!(plugins.delete_all_of(&id_of("main", 1).room).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -113,22 +112,6 @@ async fn a_column_is_resolved_to_the_asset_it_refers_to() {
         let error = plugins.resolve(&id, column.clone()).await.unwrap_err();
         assert!(matches!(error, AssetStoreError::Corrupt { .. }), "{error}");
     }
-}
-
-#[tokio::test]
-async fn everything_of_a_room_goes_and_nothing_else() {
-    let Chain { plugins, stores, plans } = chain();
-    for n in 0..2_500 {
-        stores[0].store(&id_of("main", n), &asset()).await.unwrap();
-    }
-    let beside = AssetId { room: RoomId::new("o", "d2", "main"), ..id_of("main", 1) };
-    stores[0].store(&beside, &asset()).await.unwrap();
-    // A place that fails on the way is asked again by whoever asked.
-    plans[0].on_nth(AssetMethod::Delete, 1_700, Fault::FailBefore);
-    assert!(plugins.delete_all_of(&id_of("main", 0).room).await.unwrap_err().is_transient());
-    assert!(plugins.delete_all_of(&id_of("main", 0).room).await.unwrap() > 0);
-    assert_eq!(stores[0].ids(), [beside]);
-    assert_eq!(plugins.delete_all_of(&id_of("main", 0).room).await.unwrap(), 0);
 }
 
 /// Lets the task that deletes have its turns, without time going on.

@@ -59,7 +59,6 @@ fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
 
 /// What answers requests about documents.
 pub(crate) struct Rest {
-    files: openapi::Files,
     names: Names,
     may_write: bool,
     purposes: Vec<String>,
@@ -79,7 +78,6 @@ impl Rest {
     pub(crate) fn new(config: &Config, documents: Documents, stores: &Stores, time: Arc<dyn TimeSource>) -> Arc<Self> {
         let outgoing = Outgoing::new(documents.clone(), config.limits.answer_bytes);
         Arc::new(Self {
-            files: openapi::Files::new(&config.server.prefix, &endpoints().collect::<Vec<_>>()),
             names: Names::new(config),
             may_write: config.auth.may_write(),
             purposes: config.auth.purposes.clone(),
@@ -100,9 +98,6 @@ impl Rest {
 
     /// Answers a request to `path`, below the prefix.
     pub(crate) async fn serve(self: &Arc<Self>, request: &HttpRequest, payload: web::Payload, path: &str) -> HttpResponse {
-        if let Some(file) = self.file(request, path) {
-            return file;
-        }
         match self.answer(request, payload, path).await {
             Ok(response) => response,
             Err(error) => error.respond_to(request),

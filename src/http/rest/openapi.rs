@@ -3,10 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, Responder, http::header};
 use serde_json::{Map, Value, json};
 
-use super::{
-    Rest,
-    endpoint::{Endpoint, Kind, Param, Scope},
-};
+use super::endpoint::{Endpoint, Kind, Param, Scope};
 use crate::http::{
     HttpError,
     error::{JSON, LIB0_ANY},
@@ -15,22 +12,21 @@ use crate::http::{
 const PAGE: &str = include_str!("try.html");
 const SCRIPT: &str = include_str!("try.js");
 
-/// What describes the API to people and programs: where, of which type, and what it holds.
-pub(super) struct Files {
+/// What describes the API to people and programs.
+pub(crate) struct Files {
     description: String,
 }
 
 impl Files {
-    pub(super) fn new(prefix: &str, endpoints: &[&Endpoint]) -> Self {
-        Self { description: description(prefix, endpoints).to_string() }
+    /// Of an API whose paths begin with `root`, which ends in a slash.
+    pub(crate) fn new(root: &str) -> Self {
+        Self { description: openapi(root.trim_matches('/')) }
     }
-}
 
-impl Rest {
-    /// One of the files at `path`, if it is one.
-    pub(super) fn file(&self, request: &HttpRequest, path: &str) -> Option<HttpResponse> {
+    /// One of the files at `path` below the root, if it is one.
+    pub(crate) fn answer(&self, request: &HttpRequest, path: &str) -> Option<HttpResponse> {
         let (media_type, body) = match path {
-            "openapi.json" => (JSON, self.files.description.clone()),
+            "openapi.json" => (JSON, self.description.clone()),
             "docs" => ("text/html; charset=utf-8", PAGE.to_owned()),
             "docs.js" => ("text/javascript; charset=utf-8", SCRIPT.to_owned()),
             _ => return None,
@@ -58,7 +54,9 @@ pub fn openapi(prefix: &str) -> String {
 fn description(prefix: &str, endpoints: &[&Endpoint]) -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for endpoint in endpoints {
-        let path = paths.entry(format!("/{prefix}/{}", endpoint.path())).or_insert_with(|| json!({}));
+        let path = paths
+            .entry(format!("{}/{}", if prefix.is_empty() { String::new() } else { format!("/{prefix}") }, endpoint.path()))
+            .or_insert_with(|| json!({}));
         path[endpoint.method.as_str().to_ascii_lowercase()] = operation(endpoint);
     }
     json!({

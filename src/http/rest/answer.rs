@@ -31,6 +31,9 @@ const BYTES_TAG: u8 = 116;
 /// So much of a document becomes base64 at a time. A multiple of three, so that the pieces fit together.
 const BASE64_PIECE_BYTES: usize = 48 << 10;
 
+/// So much of anything is given to the server at a time.
+const PLAIN_PIECE_BYTES: usize = 64 << 10;
+
 /// What an endpoint answers.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -86,7 +89,7 @@ impl Answer {
         Ok(match self.body {
             // Neither to HEAD nor with 304 a length is said: it would be that of a body.
             Body::Empty => response.message_body(body::None::new()).map_err(|_| HttpError::Internal)?.map_into_boxed_body(),
-            Body::Text(media_type, text) => response.content_type(media_type).body(text),
+            Body::Text(media_type, text) => response.content_type(media_type).body(Pieces::plain(text.into())),
             Body::Object(object) => {
                 let value = Any::Object(object);
                 let body = if json { value.to_json().into_bytes() } else { value.to_bytes() };
@@ -100,9 +103,9 @@ impl Answer {
                     log::error!("a response of ours cannot be read: {error}");
                     HttpError::Internal
                 })?;
-                response.content_type(media_type).body(body)
+                response.content_type(media_type).body(Pieces::plain(body.into()))
             }
-            Body::Encoded(bytes) => response.content_type(media_type).body(bytes),
+            Body::Encoded(bytes) => response.content_type(media_type).body(Pieces::plain(bytes)),
             Body::Documents(documents, held) => {
                 let pieces = if json { Pieces::json(documents) } else { Pieces::lib0(documents) };
                 response.content_type(media_type).body(Pieces { _held: Some(held), ..pieces })
@@ -138,6 +141,10 @@ impl Pieces {
             Piece::Base64(bytes) => bytes.len().div_ceil(3) as u64 * 4,
         };
         Self { size_bytes: pieces.iter().map(size).sum(), left: pieces.into(), _held: None }
+    }
+
+    fn plain(bytes: Bytes) -> Self {
+        Self::of(vec![Piece::Plain(bytes)])
     }
 
     /// Layout: lib0 `writeAny` of an object whose values are bytes.
@@ -183,7 +190,12 @@ impl MessageBody for Pieces {
             match this.left.pop_front() {
                 // An empty piece would be taken for the end.
                 Some(Piece::Plain(bytes) | Piece::Base64(bytes)) if bytes.is_empty() => {}
-                Some(Piece::Plain(bytes)) => break Some(bytes),
+                // The server copies what it is given, whole: of a long document a little at a time, as the client takes it.
+                Some(Piece::Plain(mut bytes)) => {
+                    let piece = bytes.split_to(bytes.len().min(PLAIN_PIECE_BYTES));
+                    this.left.push_front(Piece::Plain(bytes));
+                    break Some(piece);
+                }
                 Some(Piece::Base64(mut bytes)) => {
                     let piece = bytes.split_to(bytes.len().min(BASE64_PIECE_BYTES));
                     this.left.push_front(Piece::Base64(bytes));
@@ -198,7 +210,7 @@ impl MessageBody for Pieces {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::body::to_bytes;
+    use std::{future::poll_fn, pin::pin};
 
     use super::*;
 
@@ -218,7 +230,13 @@ mod tests {
                 (Pieces::json(documents.clone()), whole.to_json().into_bytes()),
             ] {
                 assert_eq!(pieces.size(), BodySize::Sized(whole.len() as u64));
-                assert!(to_bytes(pieces).await.unwrap() == whole, "{sizes:?}");
+                let mut pieces = pin!(pieces);
+                let mut sent = Vec::new();
+                while let Some(Ok(piece)) = poll_fn(|cx| pieces.as_mut().poll_next(cx)).await {
+                    assert!(!piece.is_empty() && piece.len() <= PLAIN_PIECE_BYTES, "{}", piece.len());
+                    sent.extend_from_slice(&piece);
+                }
+                assert!(sent == whole, "{sizes:?}");
             }
         }
     }

@@ -13,9 +13,11 @@ import { pause, until } from '../lib/wait.mjs'
 const seed = chosenSeed()
 console.log(`seed ${seed} (repeat with --seed ${seed})`)
 
-/** Feeds an oracle with every update that the clients make, in the order of this process. */
-function watched (clients) {
-  const oracle = new Oracle()
+/**
+ * Feeds an oracle with every update that the clients make, in the order of this process. Also of clients that only look: some tidy
+ * formats by themselves that do nothing, which is an edit.
+ */
+function watched (clients, oracle = new Oracle()) {
   for (const client of clients) {
     client.doc.on('update', (update, origin) => {
       if (origin !== client.provider) oracle.apply(update)
@@ -163,6 +165,7 @@ capability('a late joiner gets everything while others write', {}, async (t) => 
     for (let n = 0; n < 6; n++) {
       const before = writers[0].doc.store.clients.size
       late.push(t.open(room))
+      watched(late.slice(-1), oracle)
       await late.at(-1).synced()
       assert.ok(before > 0)
     }

@@ -253,7 +253,7 @@ impl Rest {
         let key = |clock: StreamClock| CacheKey {
             room: room.clone(),
             endpoint: endpoint.into(),
-            // Of any length as they come, and with what is shown by a version of ours.
+            // Hashed: content ids make them as long as a URL can be.
             arguments: vec![format!("{:x?}", Sha256::digest(&arguments)), clock.to_string()],
         };
         match self.cache.cached(&key(changed)).await {

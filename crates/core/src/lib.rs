@@ -2,6 +2,7 @@
 //!
 //! Values come in, effects go out. Time and randomness are arguments. Nothing here knows actix, tokio or an engine.
 
+pub mod access;
 pub mod alarms;
 mod asset;
 mod budget;

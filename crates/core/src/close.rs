@@ -26,6 +26,14 @@ impl Close {
     pub const TRY_AGAIN: Self = Self { code: 1013, reason: Cow::Borrowed("try again later") };
     /// The hub stops.
     pub const SHUTDOWN: Self = Self { code: 1013, reason: Cow::Borrowed("the hub is shutting down") };
+    /// What the client may do could not be found out for too long.
+    pub const UNCHECKED: Self = Self { code: 1013, reason: Cow::Borrowed("access could not be checked; try again later") };
+    /// Whoever the client speaks for may not be here any more.
+    pub const REVOKED: Self = Self { code: 4401, reason: Cow::Borrowed("permission revoked") };
+    /// The client may do less than before: it comes back with what it may.
+    pub const ACCESS_CHANGED: Self = Self { code: 4401, reason: Cow::Borrowed("access changed: connect again") };
+    /// The client's token is over.
+    pub const EXPIRED: Self = Self { code: 4401, reason: Cow::Borrowed("token expired: connect again with a new one") };
     /// The document was deleted.
     pub const DELETED: Self = Self { code: 4404, reason: Cow::Borrowed("document deleted") };
     /// A message over the limit.

@@ -22,6 +22,7 @@ pub mod room;
 mod room_id;
 mod session;
 mod signature;
+mod standing;
 mod time;
 
 pub use asset::{Asset, AssetError, AssetId, AssetIdError, AssetIdKind};
@@ -43,4 +44,5 @@ pub use room::{
 pub use room_id::RoomId;
 pub use session::{Author, Due, Intent, SessionCore, prepare_update};
 pub use signature::{MAX_SIGNATURE_BYTES, signature};
+pub use standing::{AccessPolicy, Change, Checked, Freshness, Lapse, Standing};
 pub use time::{ManualTime, SystemClock, TimeSource};

@@ -38,8 +38,8 @@ pub use limits::{RoomLimits, SessionLimits};
 pub use message::{MessageError, StreamMessage, UserMatcher};
 pub use poison::{BreakerChange, Failed, HubFault, PoisonGuard, PoisonPolicy, Verdict};
 pub use room::{
-    Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, SalvageJob, Salvaged, ServerMessage, SessionId, StreamLine,
-    Submission, Variant, salvage,
+    AuthCheck, Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, SalvageJob, Salvaged, ServerMessage, SessionId,
+    StreamLine, Submission, Variant, salvage,
 };
 pub use room_id::RoomId;
 pub use session::{Author, Due, Intent, SessionCore, prepare_update};

@@ -208,15 +208,17 @@ mod tests {
         let mut standing = writer();
         standing.demand();
         assert_eq!(standing.on_checked(Checked::Unavailable, 10), Change::Nothing);
-        let mut now_ms = 10;
-        loop {
-            now_ms = standing.next_ms().unwrap();
+        let now_ms = loop {
+            let now_ms = standing.next_ms().unwrap();
             assert_eq!(standing.on_time(now_ms), Lapse::Check(Freshness::Fresh));
             match standing.on_checked(Checked::Unavailable, now_ms) {
                 Change::Nothing => assert!(now_ms < 1_800_010),
-                change => break assert_eq!(change, Change::Close(Close::UNCHECKED)),
+                change => {
+                    assert_eq!(change, Change::Close(Close::UNCHECKED));
+                    break now_ms;
+                }
             }
-        }
+        };
         assert!((1_800_010..1_830_000).contains(&now_ms), "{now_ms}");
     }
 

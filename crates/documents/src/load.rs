@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use yhub_content::{ContentIds, IdSet, Limits, UpdateError};
-use yhub_core::{Loaded, RoomId, StreamClock, StreamMessage, Variant};
+use yhub_core::{AuthCheck, Loaded, RoomId, StreamClock, StreamMessage, Variant};
 use yhub_store::{AssetKind, AssetSelection, LogEntry, QuarantineId};
 
 use crate::{
@@ -27,7 +27,7 @@ impl Documents {
         if content.tombstone.is_some() {
             return Err(DocumentsError::Deleted { room: room.clone() });
         }
-        let Changes { updates, pruned, changed, recent, awareness } = changes(room, &content, &set_aside);
+        let Changes { updates, pruned, changed, recent, awareness, checks } = changes(room, &content, &set_aside);
         // What was set aside does not count: between its clocks lies what others have compacted since, and it may lie beyond
         // what was read of the stream.
         let clock = content.clock();
@@ -39,7 +39,7 @@ impl Documents {
             pruned: if variant == Variant::Nongc { pruned } else { IdSet::default() },
         };
         let (base, ids) = self.merge_parts(parts).await?;
-        Ok(Loaded { base, ids, clock, changed, recent, awareness })
+        Ok(Loaded { base, ids, clock, changed, recent, awareness, checks })
     }
 
     async fn merge_parts(&self, parts: Parts) -> Result<(Bytes, ContentIds), DocumentsError> {
@@ -69,6 +69,8 @@ pub(crate) struct Changes {
     recent: Vec<(StreamClock, Bytes)>,
     /// See [`Loaded::awareness`].
     awareness: Vec<(u64, Bytes)>,
+    /// See [`Loaded::checks`].
+    checks: Vec<AuthCheck>,
 }
 
 pub(crate) fn changes(room: &RoomId, content: &RoomContent, set_aside: &SetAsideContent) -> Changes {
@@ -79,6 +81,7 @@ pub(crate) fn changes(room: &RoomId, content: &RoomContent, set_aside: &SetAside
         changed: stored.unwrap_or(StreamClock::ZERO),
         recent: Vec::new(),
         awareness: Vec::new(),
+        checks: Vec::new(),
     };
     let prune = |pruned: &mut IdSet, prune: &[u8], clock: StreamClock| match IdSet::from_bytes(prune) {
         Ok(ids) => pruned.insert_all(&ids),
@@ -112,6 +115,9 @@ pub(crate) fn changes(room: &RoomId, content: &RoomContent, set_aside: &SetAside
                 changes.recent.extend(entry.message.clone().map(|message| (entry.clock, message)));
             }
             Some(StreamMessage::Awareness { update }) => changes.awareness.push((entry.clock.ms, update)),
+            Some(StreamMessage::AuthCheck { users, .. }) => {
+                changes.checks.push(AuthCheck { at_ms: entry.clock.ms, users });
+            }
             _ => {}
         }
     }

@@ -44,3 +44,12 @@ pub struct Identity {
     /// How they have shown it.
     pub via: Via,
 }
+
+impl Identity {
+    /// Somebody who does not have to show who they are, and calls themselves so.
+    pub fn anonymous(user: &str) -> Self {
+        let mut claims = Object::default();
+        claims.insert("userid", user.into());
+        Self { user: user.to_owned(), claims, via: Via::Open }
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use yhub_content::ContentIds;
 
-use super::{SalvageJob, SessionId};
+use super::{AuthCheck, SalvageJob, SessionId};
 use crate::{Close, StreamClock};
 
 /// Which of the two documents of a room.
@@ -74,6 +74,8 @@ pub struct Loaded {
     pub recent: Vec<(StreamClock, Bytes)>,
     /// Awareness updates of the stream with the milliseconds at which they were appended, oldest first.
     pub awareness: Vec<(u64, Bytes)>,
+    /// The checks of access that the stream demands, oldest first.
+    pub checks: Vec<AuthCheck>,
 }
 
 /// A computation for all who wait: the new whole document, and a difference for each state vector.
@@ -154,6 +156,11 @@ pub enum Effect {
     },
     /// Stop (true) or go on (false) reading the sockets of all sessions.
     Cork(bool),
+    /// Have these sessions asked anew what they may do.
+    Check {
+        /// Whom.
+        sessions: Vec<SessionId>,
+    },
     /// End a session.
     Close {
         /// The session.

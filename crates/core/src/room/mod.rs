@@ -3,6 +3,7 @@
 //! The actor around it carries out the [`Effect`]s in the order in which they come and reports back what happened.
 
 mod awareness;
+mod checks;
 mod effect;
 #[cfg(test)]
 mod laws;
@@ -15,13 +16,15 @@ mod snapshot;
 mod tests;
 mod verdict;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use yhub_content::{ContentIds, StateVector};
 
 use awareness::encode_presence;
 pub use awareness::{AWARENESS_TIMEOUT, AwarenessBoard, Presence, decode_presence};
+pub use checks::AuthCheck;
+use checks::Checks;
 pub use effect::{Effect, FoldJob, Folded, Loaded, Recipients, ServerMessage, Submission, Variant};
 pub use outgoing::MAX_APPEND_ATTEMPTS;
 use outgoing::{Appended, Failed, Kind, Outgoing};
@@ -34,6 +37,7 @@ pub use verdict::{Survivors, Verdict, compare, first_to_look_at};
 
 use crate::{
     Close, RoomLimits, StreamClock, StreamMessage,
+    access::Identity,
     invariants::{Invariant, check},
 };
 
@@ -52,6 +56,7 @@ pub struct StreamLine {
 
 struct Member {
     variant: Variant,
+    who: Arc<Identity>,
     /// Live entries after this clock are sent; `None` until its first sync was answered.
     since: Option<StreamClock>,
 }
@@ -78,6 +83,7 @@ pub struct RoomCore {
     snapshots: Snapshots,
     recent: Recent,
     recovery: Recovery,
+    checks: Checks,
     awareness: AwarenessBoard,
     /// The encoded presence, until it changes.
     presence: Option<Bytes>,
@@ -106,6 +112,7 @@ impl RoomCore {
     /// An empty room that knows nothing yet.
     pub fn new(limits: RoomLimits) -> Self {
         Self {
+            checks: Checks::default(),
             awareness: AwarenessBoard::new(limits.awareness_clients_per_session),
             presence: None,
             limits,
@@ -126,10 +133,13 @@ impl RoomCore {
         }
     }
 
-    /// A session comes in. It gets nothing live before its first sync is answered.
-    pub fn on_join(&mut self, session: SessionId, variant: Variant) -> Vec<Effect> {
+    /// The session of `who` comes in at `now_ms`. It gets nothing live before its first sync is answered.
+    pub fn on_join(&mut self, session: SessionId, variant: Variant, who: Arc<Identity>, now_ms: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.members.insert(session, Member { variant, since: None });
+        if self.checks.concern(&who, now_ms) {
+            effects.push(Effect::Check { sessions: vec![session] });
+        }
+        self.members.insert(session, Member { variant, who, since: None });
         self.partial += 1;
         self.unasked.push(session);
         self.load(variant, &mut effects);
@@ -326,6 +336,10 @@ impl RoomCore {
                 },
                 Ok(StreamMessage::Prune { .. }) => self.recent.remember(line.clock, message.clone()),
                 Ok(StreamMessage::Tombstone) => self.ask_for_deletion(&mut effects),
+                Ok(StreamMessage::AuthCheck { users, force_disconnect }) => {
+                    let check = AuthCheck { at_ms: line.clock.ms, users };
+                    self.check_access(check, force_disconnect, now_ms, &mut effects);
+                }
                 Ok(_) => {}
                 Err(error) => effects.push(Effect::BadLine { clock: line.clock, what: error.to_string() }),
             }
@@ -342,6 +356,19 @@ impl RoomCore {
             self.fold(variant, &mut effects);
         }
         effects
+    }
+
+    /// The stream demands that sessions are checked, or cut.
+    fn check_access(&mut self, check: AuthCheck, cut: bool, now_ms: u64, effects: &mut Vec<Effect>) {
+        let concerned = self.members.iter().filter(|(_, member)| check.concerns(&member.who));
+        let mut sessions: Vec<_> = concerned.map(|(session, _)| *session).collect();
+        sessions.sort_unstable();
+        self.checks.remember(check, now_ms);
+        if cut {
+            effects.extend(sessions.into_iter().map(|session| Effect::Close { session, close: Close::REVOKED }));
+        } else if !sessions.is_empty() {
+            effects.push(Effect::Check { sessions });
+        }
     }
 
     /// The stream says that the room was deleted. It may have been restored since: an old line comes again where the stream is
@@ -405,6 +432,10 @@ impl RoomCore {
             }
             self.awareness.expire(now_ms);
             self.presence = None;
+            for check in &loaded.checks {
+                // Whoever came in since has shown who they are; they may have done so before it.
+                self.check_access(check.clone(), false, now_ms, &mut effects);
+            }
         }
         if !self.snapshots.on_loaded(variant, loaded, self.followed_from) {
             // The other document's load read the stream later and was done first; this one does not reach the tail.

@@ -9,7 +9,7 @@ const BOB: SessionId = SessionId(2);
 fn room(limits: RoomLimits, base: &'static [u8], count: u64) -> RoomCore {
     let mut room = RoomCore::new(limits);
     for session in 1..=count {
-        room.on_join(SessionId(session), Variant::Gc);
+        room.on_join(SessionId(session), Variant::Gc, ann(), 0);
     }
     let ids = yhub_content::content_ids(base).unwrap();
     let loaded = Loaded {
@@ -19,9 +19,14 @@ fn room(limits: RoomLimits, base: &'static [u8], count: u64) -> RoomCore {
         changed: StreamClock::new(1, 0),
         recent: Vec::new(),
         awareness: Vec::new(),
+        checks: Vec::new(),
     };
     room.on_loaded(Variant::Gc, loaded, 0);
     room
+}
+
+fn ann() -> Arc<Identity> {
+    Arc::new(Identity::anonymous("ann"))
 }
 
 fn here(clock: u64) -> Vec<(u64, Presence)> {
@@ -97,7 +102,7 @@ fn submission() -> Submission {
 
 fn nothing_stored(changed: StreamClock) -> Loaded {
     let (base, ids) = (Bytes::from_static(&[0, 0]), ContentIds::new());
-    Loaded { base, ids, clock: changed, changed, recent: Vec::new(), awareness: Vec::new() }
+    Loaded { base, ids, clock: changed, changed, recent: Vec::new(), awareness: Vec::new(), checks: Vec::new() }
 }
 
 const LOST: Verdict = Verdict { held: false, resume: StreamClock::ZERO };
@@ -144,7 +149,7 @@ fn a_log_that_cannot_be_looked_at_is_never_taken_for_whole() {
     room.on_leave(ANN, 0);
     assert!(room.is_idle());
     // Who joins next finds a room like a new one.
-    assert!(matches!(room.on_join(BOB, Variant::Gc)[..], [Effect::Load(Variant::Gc)]));
+    assert!(matches!(room.on_join(BOB, Variant::Gc, ann(), 0)[..], [Effect::Load(Variant::Gc)]));
     let effects = room.on_loaded(Variant::Gc, nothing_stored(StreamClock::ZERO), 0);
     assert!(matches!(effects[0], Effect::Follow(StreamClock::ZERO)), "{effects:?}");
 }
@@ -263,7 +268,7 @@ fn while_a_room_looks_it_does_not_listen_and_then_it_follows_from_where_it_may_h
 #[test]
 fn what_is_older_than_a_suspicion_is_looked_for_once_more() {
     let mut room = room(RoomLimits::default(), &[0, 0], 1);
-    room.on_join(BOB, Variant::Nongc);
+    room.on_join(BOB, Variant::Nongc, ann(), 0);
     assert!(matches!(room.on_submit(ANN, vec![submission()])[..], [Effect::Append { .. }]));
     room.on_suspect();
     assert!(!verifies(&room.on_verified(held(1), 0)));
@@ -294,4 +299,42 @@ fn a_fold_of_before_does_not_reach_beyond_where_the_room_went_back_to() {
     room.on_entries(&line(7), 0);
     let effects = room.on_sync(BOB, Bytes::from_static(&[0]));
     assert!(matches!(&effects[..], [Effect::Fold(job)] if job.tail.len() == 1), "{effects:?}");
+}
+
+fn auth_check(ms: u64, user: Option<&str>, cut: bool) -> StreamLine {
+    let users = user.map(|user| vec![crate::UserMatcher::User(user.into())]);
+    StreamLine { clock: StreamClock::new(ms, 0), message: Some(StreamMessage::encode_auth_check(users.as_deref(), cut)) }
+}
+
+#[test]
+fn a_check_of_access_finds_those_it_is_for() {
+    let mut room = room(RoomLimits::default(), &[0, 0], 1);
+    room.on_join(BOB, Variant::Gc, Arc::new(Identity::anonymous("bob")), 0);
+    let effects = room.on_entries(&[auth_check(2, Some("bob"), false)], 2);
+    assert!(matches!(&effects[..], [Effect::Check { sessions }] if sessions[..] == [BOB]), "{effects:?}");
+    let effects = room.on_entries(&[auth_check(3, None, false)], 3);
+    assert!(matches!(&effects[..], [Effect::Check { sessions }] if sessions[..] == [ANN, BOB]), "{effects:?}");
+    let effects = room.on_entries(&[auth_check(4, Some("bob"), true)], 4);
+    assert!(matches!(&effects[..], [Effect::Close { session: BOB, close }] if *close == Close::REVOKED), "{effects:?}");
+    assert!(room.on_entries(&[auth_check(5, Some("carl"), false)], 5).is_empty());
+}
+
+#[test]
+fn who_was_let_in_before_a_check_and_joins_after_it_is_checked() {
+    let mut room = room(RoomLimits::default(), &[0, 0], 1);
+    assert!(room.on_entries(&[auth_check(2, Some("bob"), true)], 2).is_empty());
+    let effects = room.on_join(BOB, Variant::Gc, Arc::new(Identity::anonymous("bob")), 3);
+    assert!(matches!(&effects[..], [Effect::Check { sessions }, ..] if sessions[..] == [BOB]), "{effects:?}");
+    let effects = room.on_join(SessionId(3), Variant::Gc, ann(), 3);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Check { .. })), "{effects:?}");
+}
+
+#[test]
+fn checks_that_the_stream_holds_when_it_is_first_read_count() {
+    let mut room = RoomCore::new(RoomLimits::default());
+    room.on_join(ANN, Variant::Gc, ann(), 1_000_000);
+    let check = AuthCheck { at_ms: 999_000, users: None };
+    let loaded = Loaded { checks: vec![check], ..nothing_stored(StreamClock::new(999_000, 0)) };
+    let effects = room.on_loaded(Variant::Gc, loaded, 1_000_000);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Check { sessions } if sessions[..] == [ANN])), "{effects:?}");
 }

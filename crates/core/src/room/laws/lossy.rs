@@ -125,7 +125,7 @@ impl World {
         client.session = Some(session);
         let (node, variant) = (client.node, client.variant);
         let held = ContentIds::union(client.holds.iter().map(|update| ids_of(update)).collect::<Vec<_>>().iter());
-        let effects = self.nodes[node].core.on_join(session, variant);
+        let effects = self.nodes[node].core.on_join(session, variant, Arc::new(Identity::anonymous("ann")), 1);
         self.carry_out(node, effects);
         let state_vector = StateVector::from_inserts(&held.inserts).to_bytes().into();
         let effects = self.nodes[node].core.on_sync(session, state_vector);
@@ -244,6 +244,7 @@ impl World {
                     }
                     todo.extend(self.nodes[at].core.on_leave(session, 1));
                 }
+                Effect::Check { sessions } => panic!("nobody demands that {sessions:?} are checked"),
                 Effect::FlushAwareness { .. } => node.flush = true,
                 Effect::Verify { changes, upto } => {
                     let verify = node.verify.replace(Asked::Asked((changes, upto)));

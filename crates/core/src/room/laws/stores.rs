@@ -56,7 +56,7 @@ impl Stores {
         let clock = last.max(stored).max(self.trimmed_upto);
         let recent = self.lines.iter().filter(|line| line.change().is_some());
         let recent = recent.map(|line| (line.clock, line.message.clone())).collect();
-        Loaded { ids: ids_of(&base), base, clock, changed, recent, awareness: awareness.collect() }
+        Loaded { ids: ids_of(&base), base, clock, changed, recent, awareness: awareness.collect(), checks: Vec::new() }
     }
 
     pub(super) fn compare(&self, changes: &[StreamClock], upto: StreamClock) -> Verdict {

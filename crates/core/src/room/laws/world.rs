@@ -156,7 +156,7 @@ impl World {
         self.sessions += 1;
         let session = SessionId(self.sessions);
         self.clients.insert(session, Client::new(variant));
-        let effects = self.core.on_join(session, variant);
+        let effects = self.core.on_join(session, variant, Arc::new(Identity::anonymous("ann")), self.now_ms);
         self.carry_out(effects);
         session
     }
@@ -323,7 +323,7 @@ impl World {
         self.reached[variant as usize] = clock;
         let effects = self.core.on_loaded(
             variant,
-            Loaded { ids: ids_of(&base), base, clock, changed, recent: Vec::new(), awareness },
+            Loaded { ids: ids_of(&base), base, clock, changed, recent: Vec::new(), awareness, checks: Vec::new() },
             self.now_ms,
         );
         self.counts.reloads += effects.iter().filter(|effect| matches!(effect, Effect::Load(_))).count();

@@ -42,7 +42,7 @@ pub use room::{
     StreamLine, Submission, Variant, salvage,
 };
 pub use room_id::RoomId;
-pub use session::{Author, Due, Intent, SessionCore, prepare_update};
+pub use session::{Author, Due, Intent, MAX_TOKEN_BYTES, SessionCore, prepare_update};
 pub use signature::{MAX_SIGNATURE_BYTES, signature};
 pub use standing::{AccessPolicy, Change, Checked, Freshness, Lapse, Standing};
 pub use time::{ManualTime, SystemClock, TimeSource};

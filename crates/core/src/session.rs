@@ -4,16 +4,18 @@
 
 use bytes::Bytes;
 use yhub_content::{self as content, ContentMap};
-use yhub_encoding::sync::Message;
+use yhub_encoding::sync::{Message, token_of};
 
 use crate::{
-    Close, SessionLimits, StreamMessage, Submission,
+    Change, Checked, Close, Freshness, Lapse, SessionLimits, Standing, StreamMessage, Submission,
     invariants::{Invariant, check},
     room,
 };
 
 /// Updates of at most so many bytes hold nothing.
 const EMPTY_UPDATE_BYTES: usize = 3;
+/// Bytes of a token that a client shows on its open connection.
+pub const MAX_TOKEN_BYTES: usize = 8 << 10;
 
 /// What a client wants.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum Intent<'a> {
     Awareness(Vec<(u64, room::Presence)>),
     /// Know who is there.
     QueryAwareness,
+    /// Stay for as long as this token says.
+    Renew(&'a str),
     /// Nothing that we do.
     Nothing,
 }
@@ -57,6 +61,8 @@ pub enum Due {
     KeepAlive,
     /// The client never said what it has: send it everything.
     SyncAll,
+    /// Ask anew what it may do; report with [`SessionCore::on_checked`].
+    Check(Freshness),
     /// End it.
     Close(Close),
 }
@@ -64,7 +70,7 @@ pub enum Due {
 /// The decisions of one session.
 #[derive(Debug)]
 pub struct SessionCore {
-    can_write: bool,
+    standing: Standing,
     opened_ms: u64,
     received_ms: u64,
     /// Bytes of updates that wait for the stream.
@@ -77,10 +83,10 @@ pub struct SessionCore {
 }
 
 impl SessionCore {
-    /// A session that opened at `now_ms`.
-    pub fn new(can_write: bool, now_ms: u64) -> Self {
+    /// A session that opened at `now_ms` and may do what `standing` says, which counts time alike.
+    pub fn new(standing: Standing, now_ms: u64) -> Self {
         Self {
-            can_write,
+            standing,
             opened_ms: now_ms,
             received_ms: now_ms,
             waiting_bytes: 0,
@@ -102,16 +108,48 @@ impl SessionCore {
                 content::check_state_vector(state_vector, guard_limits).map_err(Close::malformed)?;
                 Intent::Sync(state_vector)
             }
-            Message::SyncStep2(update) | Message::Update(update) if self.can_write && update.len() > EMPTY_UPDATE_BYTES => {
+            Message::SyncStep2(update) | Message::Update(update)
+                if self.standing.may_write() && update.len() > EMPTY_UPDATE_BYTES =>
+            {
                 Intent::Update(update)
             }
             Message::Awareness(update) if update.len() > limits.max_awareness_bytes => return Err(Close::TOO_LARGE),
             // Presence is kept whether or not the session may write.
             Message::Awareness(update) => Intent::Awareness(room::decode_presence(update).map_err(Close::malformed)?),
             Message::QueryAwareness => Intent::QueryAwareness,
+            Message::Auth(payload) => match token_of(payload).map_err(Close::malformed)? {
+                Some(token) if token.len() > MAX_TOKEN_BYTES => return Err(Close::TOO_LARGE),
+                Some(token) => Intent::Renew(token),
+                None => Intent::Nothing,
+            },
             _ => Intent::Nothing,
         };
         Ok(intent)
+    }
+
+    /// May its client write?
+    pub fn may_write(&self) -> bool {
+        self.standing.may_write()
+    }
+
+    /// Its access is to be checked. Returns whether to ask at once, afresh.
+    pub fn on_check_demanded(&mut self) -> bool {
+        self.standing.demand()
+    }
+
+    /// Is somebody being asked what it may do?
+    pub fn is_asking(&self) -> bool {
+        self.standing.is_asking()
+    }
+
+    /// Somebody is being asked about a token that the client has shown; report with [`Self::on_checked`].
+    pub fn on_asking(&mut self) {
+        self.standing.begin();
+    }
+
+    /// It was found out what it may do, or could not be.
+    pub fn on_checked(&mut self, checked: Checked, now_ms: u64) -> Change {
+        self.standing.on_checked(checked, now_ms)
     }
 
     /// The session has joined its room: from now on its client is listened to.
@@ -171,6 +209,11 @@ impl SessionCore {
     /// something waits.
     pub fn on_time(&mut self, now_ms: u64, spoke_ms: u64, stalled_ms: Option<u64>, limits: &SessionLimits) -> Due {
         let since = |then: u64| u128::from(now_ms.saturating_sub(then));
+        match self.standing.on_time(now_ms) {
+            Lapse::Nothing => {}
+            Lapse::Check(freshness) => return Due::Check(freshness),
+            Lapse::Close(close) => return Due::Close(close),
+        }
         if stalled_ms.is_some_and(|stalled| since(stalled) >= limits.stall_timeout.as_millis()) {
             return Due::Close(Close::TOO_SLOW);
         }
@@ -193,6 +236,9 @@ impl SessionCore {
         if !self.has_synced {
             at = at.min(self.opened_ms + limits.first_sync.as_millis() as u64);
         }
+        if let Some(next) = self.standing.next_ms() {
+            at = at.min(next);
+        }
         at.saturating_sub(now_ms).max(10)
     }
 }
@@ -200,6 +246,12 @@ impl SessionCore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{AccessPolicy, access::Level};
+
+    fn session(level: Level) -> SessionCore {
+        let policy = AccessPolicy { sweep: std::time::Duration::ZERO, ..AccessPolicy::default() };
+        SessionCore::new(Standing::new(level, None, 0, 0.0, policy), 0)
+    }
 
     const STEP1_EMPTY: &[u8] = &[0, 0, 1, 0];
 
@@ -209,28 +261,53 @@ mod tests {
 
     #[test]
     fn a_state_vector_that_claims_a_billion_entries_closes_the_session() {
-        let session = SessionCore::new(true, 0);
+        let session = session(Level::Write);
         let close = read(&session, &[0x00, 0x00, 0x05, 0x80, 0x94, 0xeb, 0xdc, 0x03]).unwrap_err();
         assert_eq!(close.code, 4400);
     }
 
     #[test]
     fn a_reader_cannot_write_by_any_message_but_keeps_its_presence() {
-        let reader = SessionCore::new(false, 0);
+        let reader = session(Level::Read);
         let update = [1, 1, 5, 0, 4, 1, 1, b't', 1, b'x', 0];
         for kind in [1, 2] {
             let mut message = vec![0, kind, update.len() as u8];
             message.extend(update);
             assert_eq!(read(&reader, &message), Ok(Intent::Nothing));
-            assert_eq!(read(&SessionCore::new(true, 0), &message), Ok(Intent::Update(&update)));
+            assert_eq!(read(&session(Level::Write), &message), Ok(Intent::Update(&update)));
         }
         assert!(matches!(read(&reader, &[1, 6, 1, 9, 1, 2, b'{', b'}']), Ok(Intent::Awareness(e)) if e.len() == 1));
         assert_eq!(read(&reader, STEP1_EMPTY), Ok(Intent::Sync(&[0])));
     }
 
     #[test]
+    fn a_token_on_an_open_connection_is_read_and_bounded() {
+        let session = session(Level::Read);
+        assert_eq!(read(&session, &yhub_encoding::sync::token("a.b")), Ok(Intent::Renew("a.b")));
+        let long = yhub_encoding::sync::token(&"a".repeat(MAX_TOKEN_BYTES + 1));
+        assert_eq!(read(&session, &long), Err(Close::TOO_LARGE));
+        assert_eq!(read(&session, &yhub_encoding::sync::permission_denied("x")), Ok(Intent::Nothing));
+        assert!(read(&session, &[2]).is_err());
+    }
+
+    #[test]
+    fn a_session_ends_with_its_token_and_writes_once_it_may() {
+        let limits = SessionLimits::default();
+        let standing = Standing::new(Level::Read, Some(500), 0, 0.0, AccessPolicy::default());
+        let mut session = SessionCore::new(standing, 0);
+        assert_eq!(session.on_time(0, 0, None, &limits), Due::Check(Freshness::Cached));
+        let update = [0, 2, 11, 1, 1, 5, 0, 4, 1, 1, b't', 1, b'x', 0];
+        assert_eq!(read(&session, &update), Ok(Intent::Nothing));
+        let may = Checked::May { level: Level::Write, expires_ms: Some(1_000) };
+        assert_eq!(session.on_checked(may, 10), Change::Raised);
+        assert!(matches!(read(&session, &update), Ok(Intent::Update(_))));
+        assert_eq!(session.next_time_ms(10, 10, &limits), 990);
+        assert_eq!(session.on_time(1_000, 900, None, &limits), Due::Close(Close::EXPIRED));
+    }
+
+    #[test]
     fn one_answer_at_a_time_is_under_way() {
-        let mut session = SessionCore::new(true, 0);
+        let mut session = session(Level::Write);
         assert_eq!(session.on_sync(Bytes::from_static(&[0])), Some(Bytes::from_static(&[0])));
         assert_eq!(session.on_sync(Bytes::from_static(&[1, 1, 1])), None);
         assert_eq!(session.on_sync(Bytes::from_static(&[1, 1, 2])), None);
@@ -242,7 +319,7 @@ mod tests {
     #[test]
     fn no_open_link_is_silent() {
         let limits = SessionLimits::default();
-        let mut session = SessionCore::new(true, 0);
+        let mut session = session(Level::Write);
         session.on_sync(Bytes::from_static(&[0]));
         assert_eq!(session.on_time(11_999, 0, None, &limits), Due::Nothing);
         assert_eq!(session.on_time(12_000, 0, None, &limits), Due::KeepAlive);
@@ -252,7 +329,7 @@ mod tests {
     #[test]
     fn who_never_asks_gets_everything() {
         let limits = SessionLimits::default();
-        let mut session = SessionCore::new(true, 0);
+        let mut session = session(Level::Write);
         assert_eq!(session.on_time(4_999, 0, None, &limits), Due::Nothing);
         assert_eq!(session.on_time(5_000, 0, None, &limits), Due::SyncAll);
         session.on_sync(Bytes::from_static(&[0]));
@@ -262,14 +339,14 @@ mod tests {
     #[test]
     fn a_client_that_takes_nothing_is_closed() {
         let limits = SessionLimits::default();
-        let mut session = SessionCore::new(true, 0);
+        let mut session = session(Level::Write);
         assert_eq!(session.on_time(30_000, 30_000, Some(0), &limits), Due::Close(Close::TOO_SLOW));
     }
 
     #[test]
     fn too_much_that_waits_stops_the_reading() {
         let limits = SessionLimits { inbound_bytes: 100, ..SessionLimits::default() };
-        let mut session = SessionCore::new(true, 0);
+        let mut session = session(Level::Write);
         session.on_submitted(100);
         assert!(!session.may_read(&limits));
         session.on_credit(1);

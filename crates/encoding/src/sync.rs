@@ -18,6 +18,10 @@ const STEP_2: u8 = 1;
 const UPDATE: u8 = 2;
 
 const PERMISSION_DENIED: u8 = 0;
+/// Ours, which the usual clients and servers ignore: a token from the client, its acceptance to the client.
+const TOKEN: u8 = 1;
+/// Ours: a token could not be checked.
+const TOKEN_UNCHECKED: u8 = 2;
 
 /// An awareness message without entries: says nothing, keeps a client from believing that the connection is dead.
 pub const EMPTY_AWARENESS_FRAME: [u8; 3] = [AWARENESS, 1, 0];
@@ -76,6 +80,32 @@ pub fn denied_reason(payload: &[u8]) -> Result<Option<&str>, DecodeError> {
         true => reader.var_string().map(Some),
         false => Ok(None),
     }
+}
+
+/// The token in the payload of [`Message::Auth`], if a client sends one for its open connection.
+pub fn token_of(payload: &[u8]) -> Result<Option<&str>, DecodeError> {
+    let mut reader = Reader::new(payload);
+    match reader.var_uint()? == u64::from(TOKEN) {
+        true => reader.var_string().map(Some),
+        false => Ok(None),
+    }
+}
+
+/// The frame by which a client shows a new token.
+pub fn token(token: &str) -> Vec<u8> {
+    let mut out = vec![AUTH, TOKEN];
+    write_var_string(&mut out, token);
+    out
+}
+
+/// The frame that says that the token was taken, and what the client may do now: `r` or `rw`.
+pub fn token_taken(access: &str) -> Vec<u8> {
+    token(access)
+}
+
+/// The frame that says that the token could not be checked now: the client shows it again later.
+pub fn token_unchecked() -> Vec<u8> {
+    vec![AUTH, TOKEN_UNCHECKED]
 }
 
 /// The frame of sync step 1 with a state vector.
@@ -146,6 +176,20 @@ mod tests {
 
     type Encode = fn(&[u8]) -> Vec<u8>;
     type Expected = fn(&[u8]) -> Message<'_>;
+
+    #[test]
+    fn a_token_is_read_from_its_frame_alone() {
+        let read = |frame: &[u8]| match Message::decode(frame).unwrap() {
+            Message::Auth(payload) => token_of(payload).map(|token| token.map(str::to_owned)),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(read(&token("a.b.c")), Ok(Some("a.b.c".to_owned())));
+        assert_eq!(token("ab"), [2, 1, 2, b'a', b'b']);
+        assert_eq!(read(&permission_denied("no")), Ok(None));
+        assert_eq!(read(&token_unchecked()), Ok(None));
+        assert!(read(&[2]).is_err());
+        assert!(read(&[2, 1, 5, b'a']).is_err());
+    }
 
     proptest! {
         #[test]

@@ -178,6 +178,16 @@ impl RoomCore {
         effects
     }
 
+    /// A session may write from now on: what it wrote before was not taken, so it is asked for that.
+    pub fn on_raised(&mut self, session: SessionId) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.members.contains_key(&session) && !self.unasked.contains(&session) {
+            self.unasked.push(session);
+            self.ask(&mut effects);
+        }
+        effects
+    }
+
     /// A session submits updates that passed the guard. Those that the room already holds are echoed, the others appended.
     pub fn on_submit(&mut self, session: SessionId, submissions: Vec<Submission>) -> Vec<Effect> {
         let mut effects = Vec::new();

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 use yhub_actors::{JanitorSettings, Node, NodeParts, Registry, WorkerSettings};
 use yhub_content as content;
-use yhub_core::{PoisonPolicy, RoomLimits, SessionLimits, SystemClock};
+use yhub_core::{AccessPolicy, PoisonPolicy, RoomLimits, SessionLimits, SystemClock};
 use yhub_documents::{ComputePool, Documents, DocumentsParts};
 use yhub_store::MemoryCache;
 use yhub_store_redis::{RedisLog, RedisLogOptions};
@@ -179,6 +179,7 @@ pub(crate) fn documents(config: &Config, stores: &Stores, threads: usize) -> any
 /// Starts the actors on stores that the caller has opened.
 pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Running> {
     let node = Node::new(NodeParts {
+        access_policy: AccessPolicy::default(),
         documents: documents(config, &stores, or_cores(config.compute.threads))?,
         admin: Some(stores.admin.clone()),
         serves: config.role.serves(),

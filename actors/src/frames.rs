@@ -58,6 +58,23 @@ impl Frames {
         Self { speaks: true, ..Self::from(out.freeze()) }
     }
 
+    /// What a client is told whose token was taken.
+    pub fn token_taken(may_write: bool) -> Self {
+        Self::message(&sync::token_taken(if may_write { "rw" } else { "r" }))
+    }
+
+    /// What a client is told whose token could not be checked.
+    pub fn token_unchecked() -> Self {
+        Self::message(&sync::token_unchecked())
+    }
+
+    fn message(message: &[u8]) -> Self {
+        let mut out = BytesMut::new();
+        put_header(&mut out, BINARY, message.len());
+        out.extend_from_slice(message);
+        Self { speaks: true, ..Self::from(out.freeze()) }
+    }
+
     /// The answer to a ping; control frames hold at most 125 bytes, which the decoder has checked.
     pub fn pong(payload: &[u8]) -> Self {
         let mut out = BytesMut::new();

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use yhub_core::{PoisonPolicy, RoomLimits, SessionId, SessionLimits, TimeSource};
+use yhub_core::{AccessPolicy, PoisonPolicy, RoomLimits, SessionId, SessionLimits, TimeSource};
 use yhub_documents::Documents;
 use yhub_store::StreamAdmin;
 
@@ -46,6 +46,8 @@ pub struct NodeParts {
     pub serves: bool,
     /// "Now" for attribution.
     pub time: Arc<dyn TimeSource>,
+    /// When access is asked for anew.
+    pub access_policy: AccessPolicy,
     /// Bounds of each session.
     pub session_limits: SessionLimits,
     /// Bounds of each room.
@@ -96,6 +98,11 @@ impl Node {
     pub fn uptime_ms(&self) -> u64 {
         // A node that is up for half a billion years may wrap.
         self.started.elapsed().as_millis() as u64
+    }
+
+    /// The uptime at a time in milliseconds since 1970; of a time that is over, the present one.
+    pub fn uptime_at_ms(&self, at_ms: u64) -> u64 {
+        self.uptime_ms().saturating_add(at_ms.saturating_sub(self.time.now_ms()))
     }
 
     /// An id that no other session of this node has.

@@ -49,6 +49,7 @@ struct Inner {
     spoken: bool,
     closing: Option<Close>,
     corked: bool,
+    check: bool,
     credit_bytes: usize,
     ended: bool,
     waker: Option<Waker>,
@@ -67,6 +68,8 @@ pub struct Notice {
     pub credit_bytes: usize,
     /// Must the socket not be read for now?
     pub corked: bool,
+    /// What its client may do is to be found out anew.
+    pub check: bool,
     /// It is to end, once what waits is sent.
     pub closing: Option<Close>,
     /// A message was put in since the last notice.
@@ -128,6 +131,13 @@ impl Outbox {
         wake(inner);
     }
 
+    /// Has the session find out anew what its client may do.
+    pub fn check(&self) {
+        let mut inner = self.lock();
+        inner.check = true;
+        wake(inner);
+    }
+
     /// Ends the session after what waits; at once if it waits because the client does not take it. The first reason stays.
     pub fn close(&self, close: Close) {
         let mut inner = self.lock();
@@ -169,6 +179,7 @@ impl Outbox {
         Notice {
             credit_bytes: std::mem::take(&mut inner.credit_bytes),
             corked: inner.corked,
+            check: std::mem::take(&mut inner.check),
             closing: inner.closing.clone(),
             spoken: std::mem::take(&mut inner.spoken),
             answered: std::mem::take(&mut inner.answered),

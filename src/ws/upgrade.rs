@@ -6,8 +6,11 @@
 use std::{borrow::Cow, sync::Arc};
 
 use actix_http::RequestHead;
-use yhub_actors::SessionParams;
-use yhub_core::{Author, Variant};
+use yhub_actors::{OpenPass, SessionParams};
+use yhub_core::{
+    Author, Variant,
+    access::{Identity, Level},
+};
 
 use crate::{
     Config,
@@ -60,7 +63,10 @@ impl Gate {
         let room = self.0.names.room(org, docid, query.branch.as_deref())?;
         let variant = if query.gc { Variant::Gc } else { Variant::Nongc };
         let author = Author { user: query.user.unwrap_or_else(|| ANONYMOUS.into()), custom: query.custom };
-        Ok(SessionParams { room, variant, can_write: self.0.may_write, author })
+        let level = if self.0.may_write { Level::Write } else { Level::Read };
+        let who = Arc::new(Identity::anonymous(&author.user));
+        let pass = Arc::new(OpenPass(level));
+        Ok(SessionParams { room, variant, level, expires_at_ms: None, who, author, pass })
     }
 }
 
@@ -153,7 +159,7 @@ mod tests {
         assert_eq!(params.author.user, "ann");
         assert_eq!(params.author.custom, [("k", "v"), ("x", "")].map(|(key, value)| (key.to_owned(), value.to_owned())));
         let plain = gate.check(&head("/api/ws/v1/a/b?gc=0", &[])).unwrap();
-        assert_eq!((plain.variant, plain.author.user.as_str(), plain.can_write), (Variant::Gc, ANONYMOUS, true));
+        assert_eq!((plain.variant, plain.author.user.as_str(), plain.level), (Variant::Gc, ANONYMOUS, Level::Write));
     }
 
     #[test]

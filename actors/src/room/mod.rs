@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use yhub_core::{
     Close, Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, RoomId, ServerMessage, SessionId, StreamClock,
-    StreamLine, Submission, Variant, chain,
+    StreamLine, Submission, Variant, access::Identity, chain,
 };
 use yhub_documents::{DocumentsError, fold};
 use yhub_store::{Append, StreamLogError};
@@ -48,6 +48,8 @@ pub struct Join {
     pub session: SessionId,
     /// Which document it wants.
     pub variant: Variant,
+    /// Who is behind it.
+    pub who: Arc<Identity>,
     /// Where to put what it gets.
     pub outbox: Arc<Outbox>,
 }
@@ -75,6 +77,8 @@ pub enum Act {
     Sync(Bytes),
     /// Who is there, with what that counts against the session's budget.
     Awareness(Vec<(u64, Presence)>, usize),
+    /// It may write from now on.
+    Raised,
     /// Asks who is there, with what that counts against the session's budget.
     QueryAwareness(usize),
 }
@@ -178,6 +182,9 @@ impl Room {
                     }
                 }
                 Effect::Cork(corked) => self.outboxes.values().for_each(|outbox| outbox.cork(corked)),
+                Effect::Check { sessions } => {
+                    sessions.iter().filter_map(|session| self.outboxes.get(session)).for_each(|outbox| outbox.check());
+                }
                 Effect::Close { session, close } => todo.extend(self.close(session, close)),
                 Effect::LookForDeletion => self.look_for_deletion(ctx),
                 Effect::End { close } => return self.end(close, ctx),
@@ -427,7 +434,7 @@ impl Handler<Join> for Room {
         }
         join.outbox.cork(self.core.is_corked());
         self.outboxes.insert(join.session, join.outbox);
-        let effects = self.core.on_join(join.session, join.variant);
+        let effects = self.core.on_join(join.session, join.variant, join.who, self.node.time.now_ms());
         self.carry_out(effects, ctx);
     }
 }
@@ -449,6 +456,7 @@ impl Handler<FromClient> for Room {
         for act in acts {
             let effects = match act {
                 Act::Submit(submissions) => self.core.on_submit(session, submissions),
+                Act::Raised => self.core.on_raised(session),
                 Act::Sync(state_vector) => self.core.on_sync(session, state_vector),
                 Act::Awareness(entries, cost_bytes) => {
                     let mut effects = self.core.on_awareness(session, entries, self.node.time.now_ms());

@@ -4,19 +4,24 @@
 //! itself: its timers run on, what waits for it is bounded by its outbox, and its socket really ends. Everything below
 //! happens in [`Session::pump`], which is polled when the socket, the outbox or a timer wakes the actor.
 
+mod access;
 mod pump;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use bytes::Bytes;
-use yhub_core::{Author, Close, Due, RoomId, SessionCore, SessionId, Submission, Variant};
+use yhub_core::{
+    Author, Close, Due, RoomId, SessionCore, SessionId, Standing, Submission, Variant,
+    access::{Identity, Level},
+};
 
 use crate::{
     frames::Frames,
     inbound::Inbound,
     node::{Node, Place},
     outbox::Outbox,
+    pass::Pass,
     registry::{GetRoom, Registry},
     room::{Act, FromClient, Join, Leave, Room},
     transport::Transport,
@@ -34,10 +39,16 @@ pub struct SessionParams {
     pub room: RoomId,
     /// Which of its documents.
     pub variant: Variant,
-    /// May it write?
-    pub can_write: bool,
+    /// What it may do at first.
+    pub level: Level,
+    /// When that ends, in milliseconds since 1970.
+    pub expires_at_ms: Option<u64>,
+    /// Who is behind it.
+    pub who: Arc<Identity>,
     /// Who writes.
     pub author: Author,
+    /// What has let it in.
+    pub pass: Arc<dyn Pass>,
 }
 
 enum Stage {
@@ -66,6 +77,9 @@ pub struct Session<T: Transport> {
     /// A long update is being looked through in the pool: nothing else is read meanwhile, so that order is kept.
     busy: bool,
     stage: Stage,
+    /// A token that the client has shown while another one was being looked at.
+    token: Option<String>,
+    timer: Option<SpawnHandle>,
     spoke_ms: u64,
     /// The timer has run out: what is due is decided after the next read, which may bring what it waits for.
     is_time: bool,
@@ -79,9 +93,14 @@ impl<T: Transport> Session<T> {
         let now_ms = node.uptime_ms();
         let mut inbound = Inbound::default();
         inbound.extend(read);
+        let expires_ms = params.expires_at_ms.map(|at_ms| node.uptime_at_ms(at_ms));
+        let id = node.session_id();
+        // Sessions come one after the other: their checks are spread over the period as the golden ratio spreads numbers.
+        let spread = (id.0 as f64 * 0.618_033_988_749_895).fract();
+        let standing = Standing::new(params.level, expires_ms, now_ms, spread, node.access_policy.clone());
         let session = Self {
-            id: node.session_id(),
-            core: SessionCore::new(params.can_write, now_ms),
+            id,
+            core: SessionCore::new(standing, now_ms),
             params: Arc::new(params),
             outbox: Arc::new(Outbox::new(node.session_limits.outbox_bytes)),
             node,
@@ -93,6 +112,8 @@ impl<T: Transport> Session<T> {
             acts: Vec::new(),
             busy: false,
             stage: Stage::Open,
+            token: None,
+            timer: None,
             spoke_ms: now_ms,
             is_time: false,
             stalled_since_ms: None,
@@ -110,7 +131,7 @@ impl<T: Transport> Session<T> {
                     Ok(found) => found?,
                     Err(_) => return Err(Close::SHUTDOWN),
                 };
-                let join = Join { session, variant: params.variant, outbox: outbox.clone() };
+                let join = Join { session, variant: params.variant, who: params.who.clone(), outbox: outbox.clone() };
                 if room.send(join).await.is_ok() {
                     return Ok(room);
                 }
@@ -130,16 +151,21 @@ impl<T: Transport> Session<T> {
         }));
     }
 
-    fn arm(&self, ctx: &mut Context<Self>) {
+    /// Sets the timer, which there is one of.
+    fn arm(&mut self, ctx: &mut Context<Self>) {
         let now_ms = self.node.uptime_ms();
         let wait_ms = match self.stage {
             Stage::Open => self.core.next_time_ms(now_ms, self.spoke_ms, &self.node.session_limits),
             Stage::Draining { until_ms, .. } | Stage::Lingering { until_ms } => until_ms.saturating_sub(now_ms).max(10),
         };
-        ctx.run_later(Duration::from_millis(wait_ms), Self::on_time);
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        self.timer = Some(ctx.run_later(Duration::from_millis(wait_ms), Self::on_time));
     }
 
     fn on_time(&mut self, ctx: &mut Context<Self>) {
+        self.timer = None;
         let now_ms = self.node.uptime_ms();
         match self.stage {
             Stage::Open => {
@@ -158,10 +184,11 @@ impl<T: Transport> Session<T> {
     }
 
     /// Does what the passing of time asks for.
-    fn on_due(&mut self) {
+    fn on_due(&mut self, ctx: &mut Context<Self>) {
         let now_ms = self.node.uptime_ms();
         match self.core.on_time(now_ms, self.spoke_ms, self.stalled_since_ms, &self.node.session_limits) {
             Due::Nothing => {}
+            Due::Check(freshness) => self.check(freshness, ctx),
             Due::SyncAll => self.on_sync(Bytes::from_static(&[0])),
             Due::KeepAlive => {
                 // Once per period, whether or not the client takes it.

@@ -73,13 +73,16 @@ impl<T: Transport> Session<T> {
         {
             self.acts.push(Act::Sync(state_vector));
         }
+        if notice.check && matches!(self.stage, Stage::Open) {
+            self.on_check_demanded(ctx);
+        }
         if let (Stage::Open, Some(close)) = (&self.stage, notice.closing) {
             self.begin_close(close, ctx);
         }
         if let Stage::Open = self.stage {
             let read = self.read(notice.corked, ctx, cx);
             if std::mem::take(&mut self.is_time) && read.is_ok() {
-                self.on_due();
+                self.on_due(ctx);
                 self.arm(ctx);
             }
             // Also when the connection is over: what was read before its end is still the client's word.
@@ -181,6 +184,7 @@ impl<T: Transport> Session<T> {
                 let state_vector = message.slice_ref(state_vector);
                 self.on_sync(state_vector);
             }
+            Intent::Renew(token) => self.on_token(token.to_owned(), ctx),
             Intent::Awareness(entries) => {
                 self.core.on_submitted(message.len());
                 self.acts.push(Act::Awareness(entries, message.len()));
@@ -234,7 +238,7 @@ impl<T: Transport> Session<T> {
         self.leave();
         let until_ms = self.node.uptime_ms() + CLOSE_WITHIN.as_millis() as u64;
         self.stage = Stage::Draining { close, until_ms, framed: false };
-        ctx.run_later(CLOSE_WITHIN, Self::on_time);
+        self.arm(ctx);
     }
 
     /// The closing handshake, as far as it goes now.

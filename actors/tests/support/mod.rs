@@ -22,9 +22,12 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf},
     sync::mpsc,
 };
-use yhub_actors::{Census, Count, Node, NodeParts, Registry, Session, SessionParams, Transport, WorkerSettings};
+use yhub_actors::{Census, Count, Node, NodeParts, OpenPass, Pass, Registry, Session, SessionParams, Transport, WorkerSettings};
 use yhub_content::Limits;
-use yhub_core::{Author, PoisonPolicy, RoomId, RoomLimits, SessionLimits, SystemClock, Variant};
+use yhub_core::{
+    AccessPolicy, Author, PoisonPolicy, RoomId, RoomLimits, SessionLimits, SystemClock, Variant,
+    access::{Identity, Level},
+};
 use yhub_documents::{ComputePool, Documents, DocumentsParts};
 use yhub_encoding::sync::{self, Message};
 use yhub_store::MemoryCache;
@@ -48,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) snapshot_budget_bytes: usize,
     pub(crate) serves: bool,
     pub(crate) poison: PoisonPolicy,
+    pub(crate) access_policy: AccessPolicy,
     pub(crate) session_limits: SessionLimits,
     pub(crate) room_limits: RoomLimits,
 }
@@ -60,6 +64,7 @@ impl Default for Settings {
             snapshot_budget_bytes: 64 << 20,
             serves: true,
             poison: PoisonPolicy::default(),
+            access_policy: AccessPolicy::default(),
             session_limits: SessionLimits::default(),
             room_limits: RoomLimits::default(),
         }
@@ -97,6 +102,7 @@ impl Rig {
             admin: Some(log.clone()),
             serves: settings.serves,
             time: Arc::new(SystemClock),
+            access_policy: settings.access_policy,
             session_limits: settings.session_limits,
             room_limits: settings.room_limits,
             load_timeout: Duration::from_secs(20),
@@ -129,9 +135,24 @@ impl Rig {
 
     /// A client whose connection holds so many bytes on their way.
     pub(crate) fn connect_through(&self, docid: &str, pipe_bytes: usize) -> Client {
+        let params = self.params(docid, "ann", Level::Write, Arc::new(OpenPass(Level::Write)));
+        self.connect_with(params, pipe_bytes)
+    }
+
+    pub(crate) fn params(&self, docid: &str, user: &str, level: Level, pass: Arc<dyn Pass>) -> SessionParams {
+        SessionParams {
+            room: room(docid),
+            variant: Variant::Gc,
+            level,
+            expires_at_ms: None,
+            who: Arc::new(Identity::anonymous(user)),
+            author: Author { user: user.into(), custom: Vec::new() },
+            pass,
+        }
+    }
+
+    pub(crate) fn connect_with(&self, params: SessionParams, pipe_bytes: usize) -> Client {
         let (ours, theirs) = tokio::io::duplex(pipe_bytes);
-        let author = Author { user: "ann".into(), custom: Vec::new() };
-        let params = SessionParams { room: room(docid), variant: Variant::Gc, can_write: true, author };
         let place = self.node.open_place().expect("there is a place");
         Session::start_on(Pipe(theirs), &[], params, self.node.clone(), self.registry.clone(), place);
         Client { pipe: ours, bytes: BytesMut::new() }
@@ -191,6 +212,7 @@ pub(crate) enum Got {
     Answer(Bytes),
     Update(Bytes),
     Awareness(Bytes),
+    Auth(Bytes),
     Ping,
     Close(u16),
     /// The connection has ended.
@@ -241,6 +263,7 @@ impl Client {
                         Message::SyncStep2(update) => Got::Answer(share(update)),
                         Message::Update(update) => Got::Update(share(update)),
                         Message::Awareness(update) => Got::Awareness(share(update)),
+                        Message::Auth(payload) => Got::Auth(share(payload)),
                         other => panic!("{other:?}"),
                     };
                 }

@@ -3,6 +3,8 @@
 mod assets;
 mod author;
 pub mod config;
+mod credentials;
+mod doorkeeper;
 pub mod http;
 mod names;
 mod origin;

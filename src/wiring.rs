@@ -20,6 +20,7 @@ use crate::{
     Config, Stores,
     assets::open_assets,
     config::{self, or_cores},
+    doorkeeper::Doorkeeper,
     http::Rest,
     ws::Gate,
 };
@@ -203,8 +204,9 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
         move |_| Registry::new(node, handles, alive)
     });
     arbiters.push(own_arbiter);
-    let rest = Rest::new(config, node.documents.clone(), &stores, node.time.clone());
-    let door = Door { gate: Gate::new(config), node, registry, rest };
+    let doorkeeper = Doorkeeper::new(config);
+    let rest = Rest::new(config, node.documents.clone(), &stores, node.time.clone(), doorkeeper.clone());
+    let door = Door { gate: Gate::new(config, doorkeeper), node, registry, rest };
     Ok(Running { door, stores, registry_is_gone, arbiters })
 }
 

@@ -1,6 +1,7 @@
 //! `[auth]`: who may do what.
 
 use serde::{Deserialize, Serialize};
+use yhub_core::access::Purpose;
 
 use super::{
     error::Problem,
@@ -44,28 +45,24 @@ section! {
         /// document. "may-read": everyone may read every document, and nobody may write. Unset, the hub listens on
         /// loopback addresses only, and everyone on this machine may read and write every document.
         everyone: Option<Everyone> = None;
-        /// With mode "open": what everyone who may write may do besides, of "delete", "hard-delete", "hold", "list", "prune",
-        /// "restore" and "rollback". What cannot be undone is not among it by default: "hard-delete" erases a document for good,
-        /// and "hold" keeps documents from being erased. "list" is for readers, too.
-        purposes: Vec<String> = ["delete", "list", "prune", "restore", "rollback"].map(String::from).to_vec();
+        /// With mode "open": what everyone who may write may do besides, of "audit", "delete", "hard-delete", "hold", "list",
+        /// "presence", "prune", "recheck", "restore", "rollback", "ticket" and "token". What cannot be undone is not among it by
+        /// default: "hard-delete" erases a document for good, and "hold" keeps documents from being erased. "audit" and "list" are
+        /// for readers, too.
+        purposes: Vec<String> = ["delete", "list", "presence", "prune", "restore", "rollback"].map(String::from).to_vec();
     }
     rules: rules
 }
 
 fn rules(auth: &Auth, problems: &mut Vec<Problem>) {
     for purpose in &auth.purposes {
-        if !PURPOSES.contains(&purpose.as_str()) {
-            problems.push(Problem::new(
-                "auth.purposes",
-                format!("holds {purpose:?}"),
-                format!("choose among {}", PURPOSES.map(|purpose| format!("\"{purpose}\"")).join(", ")),
-            ));
+        if Purpose::of_name(purpose).is_none() {
+            let names: Vec<_> = Purpose::ALL.iter().map(|purpose| format!("\"{}\"", purpose.name())).collect();
+            let advice = format!("choose among {}", names.join(", "));
+            problems.push(Problem::new("auth.purposes", format!("holds {purpose:?}"), advice));
         }
     }
 }
-
-/// What is granted by name.
-const PURPOSES: [&str; 7] = ["delete", "hard-delete", "hold", "list", "prune", "restore", "rollback"];
 
 impl Auth {
     /// May clients write at all? If not, every session is read-only.

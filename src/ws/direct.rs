@@ -11,14 +11,14 @@ use actix_http::{
     ConnectionType, HttpMessage, Request, Response,
     body::{BodySize, BoxBody, MessageBody, to_bytes},
     h1::{Codec, Message},
-    header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL},
+    header::SEC_WEBSOCKET_PROTOCOL,
     ws::{self, HandshakeError},
 };
 use actix_rt::net::TcpStream;
 use futures_util::SinkExt;
 use yhub_actors::{Place, Session, SessionParams};
 
-use crate::{http::HttpError, wiring::Door};
+use crate::{credentials::answered_protocol, http::HttpError, wiring::Door};
 
 /// Answers one upgrade request: a session, or a refusal. A client that is gone before it has its answer is nobody's error.
 pub(crate) async fn upgrade(request: Request, framed: Framed<TcpStream, Codec>, door: Door) -> Result<(), actix_web::Error> {
@@ -29,7 +29,7 @@ pub(crate) async fn upgrade(request: Request, framed: Framed<TcpStream, Codec>, 
 }
 
 async fn answer(request: Request, mut framed: Framed<TcpStream, Codec>, door: Door) -> io::Result<()> {
-    let (params, place) = match admit(&request, &door) {
+    let (params, place) = match admit(&request, &door).await {
         Ok(admitted) => admitted,
         Err(refused) => return refuse(refused, &request, &mut framed).await,
     };
@@ -43,7 +43,7 @@ async fn answer(request: Request, mut framed: Framed<TcpStream, Codec>, door: Do
             return refuse(refused, &request, &mut framed).await;
         }
     };
-    if let Some(protocol) = first_protocol(request.head()) {
+    if let Some(protocol) = answered_protocol(request.head().headers()) {
         accept.insert_header((SEC_WEBSOCKET_PROTOCOL, protocol));
     }
     let accept = accept.message_body(()).map_err(|error| io::Error::other(error.to_string()))?;
@@ -55,16 +55,10 @@ async fn answer(request: Request, mut framed: Framed<TcpStream, Codec>, door: Do
     Ok(())
 }
 
-fn admit(request: &Request, door: &Door) -> Result<(SessionParams, Place), HttpError> {
-    let params = door.gate.check(request.head())?;
+async fn admit(request: &Request, door: &Door) -> Result<(SessionParams, Place), HttpError> {
+    let params = door.gate.check(request.head()).await?;
     let place = door.node.open_place().ok_or(HttpError::TooManyConnections)?;
     Ok((params, place))
-}
-
-/// The first subprotocol that the client offers: it must be answered with one of its own.
-pub(super) fn first_protocol(head: &actix_http::RequestHead) -> Option<HeaderValue> {
-    let offered = head.headers().get(SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
-    HeaderValue::from_str(offered.split(',').next()?.trim()).ok().filter(|first| !first.is_empty())
 }
 
 /// Sends the refusal; the connection ends with it.

@@ -25,8 +25,7 @@ use socket2::{SockRef, Socket};
 use tokio::io::ReadBuf;
 use yhub_actors::{Session, Transport};
 
-use super::direct::first_protocol;
-use crate::{Backend, http::HttpError, wiring::Door};
+use crate::{Backend, credentials::answered_protocol, http::HttpError, wiring::Door};
 
 /// One piece of the body, and how much of it may wait in the bridge.
 const PIECE_BYTES: usize = 16 << 10;
@@ -73,18 +72,18 @@ pub fn on_connect(io: &dyn Any, extensions: &mut Extensions) {
 struct Connection(Arc<Socket>);
 
 async fn join(request: HttpRequest, payload: web::Payload, door: web::Data<Door>) -> HttpResponse {
-    match admit(&request, payload, &door) {
+    match admit(&request, payload, &door).await {
         Ok(response) => response,
         Err(refused) => refused.respond_to(&request),
     }
 }
 
-fn admit(request: &HttpRequest, payload: web::Payload, door: &Door) -> Result<HttpResponse, HttpError> {
+async fn admit(request: &HttpRequest, payload: web::Payload, door: &Door) -> Result<HttpResponse, HttpError> {
     let segments: Vec<&str> = request.path().rsplitn(3, '/').take(2).collect();
     let [docid, org] = segments[..] else { return Err(HttpError::NotFound) };
-    let params = door.gate.check_room(request.head(), &format!("{org}/{docid}"))?;
+    let params = door.gate.check_room(request.head(), &format!("{org}/{docid}")).await?;
     let place = door.node.open_place().ok_or(HttpError::TooManyConnections)?;
-    let offered = first_protocol(request.head());
+    let offered = answered_protocol(request.head().headers());
     let protocol = offered.as_ref().and_then(|protocol| protocol.to_str().ok());
     let handshake = ws::handshake_with_protocols(request, protocol.as_slice());
     let mut accept = handshake.map_err(|error| HttpError::BadRequest { what: format!("no WebSocket handshake: {error}") })?;

@@ -6,15 +6,15 @@
 use std::{borrow::Cow, sync::Arc};
 
 use actix_http::RequestHead;
-use yhub_actors::{OpenPass, SessionParams};
+use yhub_actors::SessionParams;
 use yhub_core::{
     Author, Variant,
-    access::{Identity, Level},
+    access::{Right, Target},
 };
 
 use crate::{
-    Config,
-    author::{self, ANONYMOUS},
+    Config, author,
+    doorkeeper::Doorkeeper,
     http::HttpError,
     names::{Names, query_pair},
     origin::Origins,
@@ -28,16 +28,16 @@ struct Rules {
     prefix: String,
     origins: Origins,
     names: Names,
-    may_write: bool,
+    doorkeeper: Doorkeeper,
 }
 
 impl Gate {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, doorkeeper: Doorkeeper) -> Self {
         Self(Arc::new(Rules {
             prefix: format!("/{}/ws/v1/", config.server.prefix),
             origins: Origins::new(config),
             names: Names::new(config),
-            may_write: config.auth.may_write(),
+            doorkeeper,
         }))
     }
 
@@ -47,13 +47,13 @@ impl Gate {
     }
 
     /// What a connection becomes, from its request alone.
-    pub(crate) fn check(&self, head: &RequestHead) -> Result<SessionParams, HttpError> {
+    pub(crate) async fn check(&self, head: &RequestHead) -> Result<SessionParams, HttpError> {
         let rooms = head.uri.path().strip_prefix(&self.0.prefix).ok_or(HttpError::NotFound)?;
-        self.check_room(head, rooms)
+        self.check_room(head, rooms).await
     }
 
     /// The same, where `rooms` is the rest of the path: `{org}/{docid}`.
-    pub(crate) fn check_room(&self, head: &RequestHead, rooms: &str) -> Result<SessionParams, HttpError> {
+    pub(crate) async fn check_room(&self, head: &RequestHead, rooms: &str) -> Result<SessionParams, HttpError> {
         let (org, docid) = match rooms.split_once('/') {
             Some((org, docid)) if !docid.contains('/') => (org, docid),
             _ => return Err(HttpError::NotFound),
@@ -62,11 +62,20 @@ impl Gate {
         let query = Query::parse(head.uri.query().unwrap_or(""))?;
         let room = self.0.names.room(org, docid, query.branch.as_deref())?;
         let variant = if query.gc { Variant::Gc } else { Variant::Nongc };
-        let author = Author { user: query.user.unwrap_or_else(|| ANONYMOUS.into()), custom: query.custom };
-        let level = if self.0.may_write { Level::Write } else { Level::Read };
-        let who = Arc::new(Identity::anonymous(&author.user));
-        let pass = Arc::new(OpenPass(level));
-        Ok(SessionParams { room, variant, level, expires_at_ms: None, who, author, pass })
+        let place = Target::Room(&room);
+        let caller = self.0.doorkeeper.identify(head, query.user.as_deref(), place).await?;
+        let access = self.0.doorkeeper.access(&caller, place, Right::Read).await?;
+        let user = self.0.doorkeeper.author(&caller, access, query.user)?;
+        let pass = self.0.doorkeeper.pass(&caller, &room, access.level);
+        Ok(SessionParams {
+            room,
+            variant,
+            level: access.level,
+            expires_at_ms: caller.expires_at_ms,
+            who: caller.who,
+            author: Author { user, custom: query.custom },
+            pass,
+        })
     }
 }
 
@@ -107,9 +116,11 @@ impl Query {
 #[cfg(test)]
 mod tests {
     use actix_http::header::{self, HeaderName, HeaderValue};
-    use yhub_core::RoomId;
+    use futures_util::FutureExt;
+    use yhub_core::{RoomId, access::Level};
 
     use super::*;
+    use crate::author::ANONYMOUS;
 
     fn head(uri: &str, headers: &[(HeaderName, &str)]) -> RequestHead {
         let mut head = RequestHead::default();
@@ -120,8 +131,14 @@ mod tests {
         head
     }
 
+    fn check(config: &Config, head: RequestHead) -> Result<SessionParams, HttpError> {
+        let gate = Gate::new(config, Doorkeeper::new(config));
+        let params = gate.check(&head).now_or_never();
+        params.expect("nobody is asked where everybody may come in")
+    }
+
     fn room(config: &Config, uri: &str) -> Result<RoomId, HttpError> {
-        Gate::new(config).check(&head(uri, &[])).map(|params| params.room)
+        check(config, head(uri, &[])).map(|params| params.room)
     }
 
     #[test]
@@ -153,20 +170,20 @@ mod tests {
 
     #[test]
     fn the_query_says_branch_variant_author_and_attributions() {
-        let gate = Gate::new(&Config::default());
-        let params = gate.check(&head("/api/ws/v1/a/b?gc=false&customAttributions=k%3Av%2Cx&user=ann&yauth=1", &[])).unwrap();
+        let config = Config::default();
+        let params = check(&config, head("/api/ws/v1/a/b?gc=false&customAttributions=k%3Av%2Cx&user=ann&yauth=1", &[])).unwrap();
         assert_eq!(params.variant, Variant::Nongc);
         assert_eq!(params.author.user, "ann");
         assert_eq!(params.author.custom, [("k", "v"), ("x", "")].map(|(key, value)| (key.to_owned(), value.to_owned())));
-        let plain = gate.check(&head("/api/ws/v1/a/b?gc=0", &[])).unwrap();
+        let plain = check(&config, head("/api/ws/v1/a/b?gc=0", &[])).unwrap();
         assert_eq!((plain.variant, plain.author.user.as_str(), plain.level), (Variant::Gc, ANONYMOUS, Level::Write));
     }
 
     #[test]
     fn pages_of_other_origins_stay_outside() {
-        let gate = Gate::new(&Config::default());
         let check = |origin: &str| {
-            gate.check(&head("/api/ws/v1/a/b", &[(header::ORIGIN, origin), (header::HOST, "localhost:4400")])).map(|_| ())
+            let head = head("/api/ws/v1/a/b", &[(header::ORIGIN, origin), (header::HOST, "localhost:4400")]);
+            check(&Config::default(), head).map(|_| ())
         };
         assert_eq!(check("http://localhost:4400"), Ok(()));
         assert_eq!(check("https://evil.example"), Err(HttpError::OriginNotAllowed));

@@ -17,7 +17,7 @@ use std::{
 use tokio::time::Instant;
 use yhub::Stores;
 use yhub_content as content;
-use yhub_core::{Asset, Author, Intent, SessionCore, SessionLimits, prepare_update};
+use yhub_core::{AccessPolicy, Asset, Author, Intent, SessionCore, SessionLimits, Standing, access::Level, prepare_update};
 use yhub_encoding::sync::Message;
 use yhub_store::{AssetKind, AssetSelection};
 use yhub_testkit::{Hostile, HubProcess, Oracle, TestClient, TextWriter, client::frame, hostile::BILLION_ENTRIES};
@@ -42,7 +42,8 @@ fn setting(name: &str, default: u64) -> u64 {
 fn is_refused(message: &[u8]) -> bool {
     let limits = content::Limits::default();
     let author = Author { user: "anonymous".into(), custom: Vec::new() };
-    match SessionCore::new(true, 0).on_message(message, &SessionLimits::default(), &limits) {
+    let standing = Standing::new(Level::Write, None, 0, 0.0, AccessPolicy::default());
+    match SessionCore::new(standing, 0).on_message(message, &SessionLimits::default(), &limits) {
         Ok(Intent::Update(update)) => prepare_update(update, &author, 0, &limits).is_err(),
         Ok(_) => false,
         Err(_) => true,

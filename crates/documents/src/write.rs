@@ -7,7 +7,7 @@ use yhub_content::{
     self as content, ContentMap, UpdateError,
     history::{ChangeFilter, forgettable, missing_from, rollback},
 };
-use yhub_core::{Author, RoomId, StreamClock, StreamMessage, Variant};
+use yhub_core::{Author, RoomId, StreamClock, StreamMessage, UserMatcher, Variant};
 use yhub_encoding::awareness::{self, AwarenessLimits};
 use yhub_store::Append;
 
@@ -91,6 +91,11 @@ impl Documents {
         // A room that was deleted stays so: presence would bring its stream back to life.
         let changed = self.changed(room).await?;
         self.append_to(room, StreamMessage::encode_awareness(update), changed).await.map(|_| ())
+    }
+
+    /// Has every node check anew what those may do who have the room open, or cut them: those of `users`, or all.
+    pub async fn recheck(&self, room: &RoomId, users: Option<&[UserMatcher]>, cut: bool) -> Result<(), DocumentsError> {
+        self.append_to(room, StreamMessage::encode_auth_check(users, cut), StreamClock::ZERO).await.map(|_| ())
     }
 
     /// Appends a change, if there is one and the writer's condition holds.

@@ -5,71 +5,11 @@ use std::sync::Arc;
 
 use actix_web::http::Method;
 use futures_util::future::BoxFuture;
-use yhub_core::{Author, RoomId};
+pub(super) use yhub_core::access::{Purpose, Right};
+use yhub_core::{Author, RoomId, access::Target};
 
 use super::{Rest, answer::Answer, conditions::Conditions, values::Values};
-use crate::http::HttpError;
-
-/// What a caller must be allowed to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Right {
-    /// See the document.
-    Read,
-    /// Change it.
-    Write,
-    /// Do something that is granted by name.
-    Purpose(Purpose),
-}
-
-/// What is granted by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// Take changes back.
-    Rollback,
-    /// Have the history forget what is deleted.
-    Prune,
-    /// List the rooms of an org, and what was deleted of them.
-    List,
-    /// Delete a document and keep its content.
-    Delete,
-    /// Take that back.
-    Restore,
-    /// Erase a document for good.
-    HardDelete,
-    /// Keep a document from being erased.
-    Hold,
-}
-
-impl Purpose {
-    /// Its name in grants, errors and the description of the API.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Rollback => "rollback",
-            Self::Prune => "prune",
-            Self::List => "list",
-            Self::Delete => "delete",
-            Self::Restore => "restore",
-            Self::HardDelete => "hard-delete",
-            Self::Hold => "hold",
-        }
-    }
-}
-
-impl Right {
-    /// Its name in errors and the description of the API.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Purpose(purpose) => purpose.name(),
-        }
-    }
-
-    /// Does it change anything? Who may only read has none of these.
-    pub(crate) const fn changes(self) -> bool {
-        !matches!(self, Self::Read | Self::Purpose(Purpose::List))
-    }
-}
+use crate::{doorkeeper::Caller, http::HttpError};
 
 /// What a parameter or a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +28,8 @@ pub(crate) enum Kind {
     Bytes,
     /// Keys with values: `k:v,k:v` in queries, a list of `{ k, v }` in bodies.
     Pairs,
+    /// Something with a form of its own, in these words; not in queries.
+    Value(&'static str),
 }
 
 impl Kind {
@@ -101,6 +43,7 @@ impl Kind {
             Self::Choice(words) => words.join(" | "),
             Self::Bytes => "bytes".into(),
             Self::Pairs => "{ k, v }[]".into(),
+            Self::Value(form) => form.into(),
         }
     }
 }
@@ -194,6 +137,23 @@ impl Endpoint {
     }
 }
 
+/// The head of a request, as it was read.
+pub(super) struct Asked {
+    pub(super) org: String,
+    pub(super) room: Option<RoomId>,
+    pub(super) query: Values,
+    /// In whose name the caller wants to write.
+    pub(super) user: Option<String>,
+    pub(super) conditions: Conditions,
+}
+
+impl Asked {
+    /// Where something is asked for.
+    pub(super) fn place(&self) -> Target<'_> {
+        self.room.as_ref().map_or(Target::Org(&self.org), Target::Room)
+    }
+}
+
 /// A request that was read and let in.
 #[derive(Clone)]
 pub(crate) struct Call {
@@ -203,6 +163,9 @@ pub(crate) struct Call {
     pub(crate) room: Option<RoomId>,
     pub(crate) query: Values,
     pub(crate) body: Values,
+    /// Who calls.
+    pub(crate) caller: Caller,
+    /// In whose name they write.
     pub(crate) author: Author,
     pub(crate) conditions: Conditions,
     /// Is only the head of the answer wanted?

@@ -3,6 +3,7 @@
 //! A request is read in one order, whatever it is for: path, method, right, names, query, conditions, body. All of it is checked
 //! against the table of endpoints before anything is done.
 
+mod access;
 mod answer;
 mod body;
 mod conditions;
@@ -39,7 +40,7 @@ use yhub_store::ResponseCache;
 use self::{
     body::Bodies,
     conditions::Conditions,
-    endpoint::{Call, Endpoint, Right, Scope},
+    endpoint::{Asked, Call, Endpoint, Scope},
     flights::Flights,
     idempotency::Once,
     outgoing::Outgoing,
@@ -47,21 +48,20 @@ use self::{
 };
 use super::HttpError;
 use crate::{
-    Config, Stores,
-    author::{self, ANONYMOUS},
+    Config, Stores, author, credentials,
+    doorkeeper::Doorkeeper,
     names::{Names, query_pair},
 };
 
 /// All endpoints.
 fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
-    [ydoc::ENDPOINTS, history::ENDPOINTS, deletion::ENDPOINTS, rooms::ENDPOINTS].into_iter().flatten()
+    [ydoc::ENDPOINTS, history::ENDPOINTS, deletion::ENDPOINTS, rooms::ENDPOINTS, access::ENDPOINTS].into_iter().flatten()
 }
 
 /// What answers requests about documents.
 pub(crate) struct Rest {
     names: Names,
-    may_write: bool,
-    purposes: Vec<String>,
+    doorkeeper: Doorkeeper,
     max_update_bytes: usize,
     awareness: AwarenessLimits,
     bodies: Bodies,
@@ -75,12 +75,17 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    pub(crate) fn new(config: &Config, documents: Documents, stores: &Stores, time: Arc<dyn TimeSource>) -> Arc<Self> {
+    pub(crate) fn new(
+        config: &Config,
+        documents: Documents,
+        stores: &Stores,
+        time: Arc<dyn TimeSource>,
+        doorkeeper: Doorkeeper,
+    ) -> Arc<Self> {
         let outgoing = Outgoing::new(documents.clone(), config.limits.answer_bytes);
         Arc::new(Self {
             names: Names::new(config),
-            may_write: config.auth.may_write(),
-            purposes: config.auth.purposes.clone(),
+            doorkeeper,
             max_update_bytes: config.server.max_message_bytes,
             awareness: AwarenessLimits {
                 max_entries: config.limits.max_awareness_clients,
@@ -111,11 +116,8 @@ impl Rest {
         path: &str,
     ) -> Result<HttpResponse, HttpError> {
         let (endpoint, segments) = self.find(request.method(), path)?;
-        self.check_right(endpoint.needs)?;
-        let mut call = self.read_head(endpoint, &segments, request)?;
-        if let Some((_, right)) = endpoint.needs_if.filter(|(parameter, _)| call.query.is(parameter)) {
-            self.check_right(right)?;
-        }
+        let asked = self.read_head(endpoint, &segments, request)?;
+        let mut call = self.let_in(endpoint, asked, request).await?;
         let (mut digest, mut share) = (Sha256::new(), None);
         if let Some(fields) = endpoint.body {
             let body = self.bodies.read(request.headers(), payload, fields).await?;
@@ -175,21 +177,34 @@ impl Rest {
         }
     }
 
-    fn check_right(&self, needs: Right) -> Result<(), HttpError> {
-        let is_granted = match needs {
-            Right::Purpose(purpose) => self.purposes.iter().any(|granted| granted == purpose.name()),
-            Right::Read | Right::Write => true,
-        };
-        let may = is_granted && (self.may_write || !needs.changes());
-        if may { Ok(()) } else { Err(HttpError::NoAccess { needs: needs.name() }) }
+    /// Finds out who asks, and whether they may do that.
+    async fn let_in(&self, endpoint: &Endpoint, asked: Asked, request: &HttpRequest) -> Result<Call, HttpError> {
+        let caller = self.doorkeeper.identify(request.head(), asked.user.as_deref(), asked.place()).await?;
+        let mut access = self.doorkeeper.access(&caller, asked.place(), endpoint.needs).await?;
+        if let Some((_, right)) = endpoint.needs_if.filter(|(parameter, _)| asked.query.is(parameter)) {
+            access = access.union(self.doorkeeper.access(&caller, asked.place(), right).await?);
+        }
+        let user = self.doorkeeper.author(&caller, access, asked.user)?;
+        Ok(Call {
+            org: asked.org,
+            room: asked.room,
+            query: asked.query,
+            body: Values::default(),
+            caller,
+            author: Author { user, custom: Vec::new() },
+            conditions: asked.conditions,
+            head_only: request.method() == Method::HEAD,
+        })
     }
 
     /// Reads all but the body.
-    fn read_head(&self, endpoint: &Endpoint, segments: &[&str], request: &HttpRequest) -> Result<Call, HttpError> {
+    fn read_head(&self, endpoint: &Endpoint, segments: &[&str], request: &HttpRequest) -> Result<Asked, HttpError> {
         let (mut branch, mut user, mut pairs) = (None, None, Vec::new());
         for pair in request.query_string().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = query_pair(pair)?;
             match &*name {
+                // Read already, and for nobody else.
+                credentials::PARAMETER => {}
                 "branch" if endpoint.scope == Scope::Room && branch.is_none() => branch = Some(value),
                 "user" if user.is_none() => user = Some(author::user(value)?),
                 "branch" | "user" if endpoint.scope == Scope::Room || &*name == "user" => {
@@ -210,15 +225,7 @@ impl Rest {
         if conditions.unchanged_since.is_some() && !endpoint.conditional {
             return Err(HttpError::BadRequest { what: "this endpoint takes no condition (If-Match)".into() });
         }
-        Ok(Call {
-            org,
-            room,
-            query: Values::of_query(pairs, endpoint.query)?,
-            body: Values::default(),
-            author: Author { user: user.unwrap_or_else(|| ANONYMOUS.into()), custom: Vec::new() },
-            conditions,
-            head_only: request.method() == Method::HEAD,
-        })
+        Ok(Asked { org, room, query: Values::of_query(pairs, endpoint.query)?, user, conditions })
     }
 }
 

@@ -161,6 +161,7 @@ fn schema(kind: Kind, in_query: bool) -> Value {
         Kind::Text => json!({ "type": "string" }),
         Kind::Choice(words) => json!({ "type": "string", "enum": words }),
         Kind::Bytes => json!({ "type": "string", "format": "byte" }),
+        Kind::Value(form) => json!({ "description": form }),
         Kind::Pairs if in_query => json!({ "type": "string" }),
         Kind::Pairs => json!({
             "type": "array",

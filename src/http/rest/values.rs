@@ -29,6 +29,7 @@ enum Value {
     Text(String),
     Bytes(Bytes),
     Pairs(Vec<(String, String)>),
+    Any(Any),
 }
 
 impl Values {
@@ -84,6 +85,14 @@ impl Values {
         match self.get(name) {
             Some(Value::Pairs(pairs)) => pairs.clone(),
             _ => Vec::new(),
+        }
+    }
+
+    /// Something with a form of its own, if it was given.
+    pub(crate) fn any(&self, name: &str) -> Option<&Any> {
+        match self.get(name) {
+            Some(Value::Any(value)) => Some(value),
+            _ => None,
         }
     }
 
@@ -225,6 +234,7 @@ fn of_text(text: &str, kind: Kind) -> Option<Value> {
         Kind::Choice(words) => Value::Text(words.contains(&text).then(|| text.to_owned())?),
         Kind::Bytes => Value::Bytes(BASE64_STANDARD.decode(text).ok()?.into()),
         Kind::Pairs => Value::Pairs(parse_custom_attributions(Some(text))),
+        Kind::Value(_) => return None,
     })
 }
 
@@ -235,6 +245,7 @@ fn of_any(value: &Any, kind: Kind) -> Option<Value> {
         (Kind::Bool, Any::Bool(value)) => Value::Bool(*value),
         (Kind::Text, Any::String(text)) => Value::Text(text.to_string()),
         (Kind::Choice(words), Any::String(text)) => Value::Text(words.contains(&&**text).then(|| text.to_string())?),
+        (Kind::Value(_), value) => Value::Any(value.clone()),
         (Kind::Pairs, Any::Array(items)) => Value::Pairs(items.iter().map(pair).collect::<Option<_>>()?),
         _ => return None,
     })

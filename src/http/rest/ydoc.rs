@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use yhub_core::{Variant, chain};
+use yhub_core::{Variant, access::Target, chain};
 use yhub_documents::{Writer, Written};
 use yhub_encoding::{
     Any,
@@ -15,7 +15,7 @@ use yhub_encoding::{
 use super::{
     Rest,
     answer::{Answer, Body},
-    endpoint::{Call, Endpoint, Kind, Returns, Right, Scope, param},
+    endpoint::{Call, Endpoint, Kind, Purpose, Returns, Right, Scope, param},
     view::{self, View},
 };
 use crate::http::HttpError;
@@ -67,7 +67,11 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         query: &[],
         body: Some(&[
             param("update", Kind::Bytes, "A Yjs update, V1; best the difference to the document that was read."),
-            param("awareness", Kind::Bytes, "An awareness update: who is there. It is over after 30 s."),
+            param(
+                "awareness",
+                Kind::Bytes,
+                "An awareness update: who is there. It is over after 30 s. Takes the right `presence`, too: it may be said of anybody.",
+            ),
             param("customAttributions", Kind::Pairs, "What else is to be recorded with every character of the update."),
         ]),
         conditional: true,
@@ -144,6 +148,8 @@ async fn patch(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
     }
     // Presence first: where it is refused nothing is written.
     if let Some(awareness) = awareness {
+        // Of a connection it is known whom it speaks for; of a request it is not.
+        rest.doorkeeper.access(&call.caller, Target::Room(call.room()), Right::Purpose(Purpose::Presence)).await?;
         awareness::decode(awareness, rest.awareness)
             .map_err(|error| HttpError::InvalidBody { what: format!("invalid body: [awareness] {error}") })?;
     }

@@ -108,7 +108,7 @@ fn a_grant_says_where_and_what() {
 #[test]
 fn who_may_only_read_edits_nothing_by_any_purpose() {
     let everything_but_writing = Access { level: Level::Read, purposes: Purposes::ALL };
-    for purpose in [Purpose::Rollback, Purpose::Prune, Purpose::Presence] {
+    for purpose in [Purpose::ActAs, Purpose::Rollback, Purpose::Prune, Purpose::Presence] {
         assert!(!everything_but_writing.allows(Right::Purpose(purpose)), "{purpose:?}");
         assert!(Access::ADMIN.allows(Right::Purpose(purpose)), "{purpose:?}");
     }

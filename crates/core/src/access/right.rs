@@ -48,6 +48,8 @@ macro_rules! purposes {
 }
 
 purposes! {
+    /// Write in the name of other users.
+    ActAs = "act-as";
     /// Read what was done and refused.
     Audit = "audit";
     /// Delete a document and keep its content.
@@ -82,7 +84,7 @@ impl Purpose {
 
     /// Does it change what a room holds or shows? Then it takes [`Level::Write`] as well: who may only read cannot change a byte.
     pub const fn edits(self) -> bool {
-        matches!(self, Self::Rollback | Self::Prune | Self::Presence)
+        matches!(self, Self::ActAs | Self::Rollback | Self::Prune | Self::Presence)
     }
 
     const fn bit(self) -> u32 {

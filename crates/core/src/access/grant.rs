@@ -162,6 +162,13 @@ impl Grants {
         self.0.iter().find(|grant| !Self(vec![(*grant).clone()]).within(others))
     }
 
+    /// The one org that all of them are in; `None` if they are in several, in all, or if there is none.
+    pub fn only_org(&self) -> Option<&str> {
+        let mut orgs = self.0.iter().map(|grant| grant.scope.org.as_deref());
+        let first = orgs.next()??;
+        orgs.all(|org| org == Some(first)).then_some(first)
+    }
+
     /// Each.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Grant> {
         self.0.iter()

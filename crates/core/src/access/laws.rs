@@ -116,6 +116,20 @@ fn who_may_only_read_edits_nothing_by_any_purpose() {
 }
 
 #[test]
+fn grants_are_in_one_org_or_in_more() {
+    for (json, org) in [
+        ("[]", None),
+        (r#"{ "org": "a", "access": "r" }"#, Some("a")),
+        (r#"[{ "org": "a", "access": "r" }, { "org": "a", "docid": "x", "access": "rw" }]"#, Some("a")),
+        (r#"[{ "org": "a", "access": "r" }, { "org": "b", "access": "r" }]"#, None),
+        (r#"[{ "org": "a", "access": "r" }, { "org": "*", "access": "r" }]"#, None),
+        (r#"[{ "org": "*", "access": "r" }, { "org": "a", "access": "r" }]"#, None),
+    ] {
+        assert_eq!(read(json).unwrap().only_org(), org, "{json}");
+    }
+}
+
+#[test]
 fn wrong_grants_are_refused_with_the_field() {
     for (json, part) in [
         (r#""all""#, "list"),

@@ -9,7 +9,9 @@ mod identity;
 #[cfg(test)]
 mod laws;
 mod right;
+mod token_text;
 
 pub use grant::{Docids, Grant, GrantError, Grants, MAX_GRANTS, Scope, Target};
 pub use identity::{Identity, MAX_USER_BYTES, Via};
 pub use right::{Access, Level, Purpose, Purposes, Right};
+pub use token_text::{TOKEN_RANDOM_BYTES, TokenText};

@@ -179,6 +179,47 @@ pub(crate) mod documents {
         }
     }
 
+    diesel::table! {
+        yhub_audit_v1 (at_ms, id) {
+            at_ms -> BigInt,
+            id -> Text,
+            actor -> Text,
+            via -> Text,
+            action -> Text,
+            org -> Nullable<Text>,
+            docid -> Nullable<Text>,
+            branch -> Nullable<Text>,
+            result -> Text,
+            request_id -> Text,
+            address -> Nullable<Text>,
+            detail -> Text,
+            stands_for -> BigInt,
+        }
+    }
+
+    diesel::table! {
+        yhub_access_tokens_v1 (id) {
+            id -> Text,
+            secret_hash -> Binary,
+            org -> Nullable<Text>,
+            user_id -> Text,
+            label -> Text,
+            grants -> Text,
+            created_ms -> BigInt,
+            expires_ms -> Nullable<BigInt>,
+            revoked_ms -> Nullable<BigInt>,
+            created_by -> Text,
+        }
+    }
+
+    diesel::table! {
+        yhub_access_token_ancestors_v1 (token, depth) {
+            token -> Text,
+            depth -> BigInt,
+            ancestor -> Text,
+        }
+    }
+
     use diesel::sql_types::{Binary, Nullable};
 
     diesel::define_sql_function! {
@@ -187,4 +228,5 @@ pub(crate) mod documents {
     }
 
     diesel::allow_tables_to_appear_in_same_query!(yhub_ydoc_v1, yhub_ydoc_tombstones_v1, yhub_room_epochs_v1);
+    diesel::allow_tables_to_appear_in_same_query!(yhub_access_tokens_v1, yhub_access_token_ancestors_v1);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use yhub_core::RoomId;
 
-use crate::{Asset4, DocStoreError, Page, Tombstone};
+use crate::{Asset4, AuditRecord, DocStoreError, Page, Tombstone};
 
 /// How [`DeletionStore::restore`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +123,8 @@ pub struct Hold {
 /// Restoring and erasing, receipts, holds, listings, and the duties of which one node at a time takes care. Every method may be
 /// cancelled, and repeated.
 ///
-/// Listings come in pages, each room once, in an order of the store's own.
+/// Listings come in pages, each room once, in an order of the store's own. Where a record is taken along, `audit`, it is written in
+/// the transaction of the change, and iff there is one: see [`crate::AuditStore`].
 #[async_trait]
 pub trait DeletionStore: Send + Sync + 'static {
     /// The tombstone of `room`. Unlike [`crate::DocStore::read`] this looks at no row, so that one which cannot be read is not in
@@ -131,10 +132,10 @@ pub trait DeletionStore: Send + Sync + 'static {
     async fn tombstone(&self, room: &RoomId) -> Result<Option<Tombstone>, DocStoreError>;
 
     /// Takes a deletion back of which the content was kept.
-    async fn restore(&self, room: &RoomId) -> Result<Restored, DocStoreError>;
+    async fn restore(&self, room: &RoomId, audit: Option<&AuditRecord>) -> Result<Restored, DocStoreError>;
 
     /// Deletes a room for good whose content is kept since before `before_ms`, in milliseconds since 1970, and that is not held.
-    async fn harden(&self, room: &RoomId, before_ms: i64) -> Result<Hardened, DocStoreError>;
+    async fn harden(&self, room: &RoomId, before_ms: i64, audit: Option<&AuditRecord>) -> Result<Hardened, DocStoreError>;
 
     /// Erases up to `max` rows of a room that is deleted for good and not held, and notes what they were
     /// ([`DeletionStore::erased_rows`]), in one transaction.
@@ -147,7 +148,12 @@ pub trait DeletionStore: Send + Sync + 'static {
     /// Notes on the tombstone when the room was purged, keeps the receipt, and forgets which rows were erased, in one
     /// transaction. The first receipt of a room stays. False, and nothing was changed, if the room is not deleted for good, is
     /// held, or has a row.
-    async fn finish_purge(&self, room: &RoomId, receipt: &PurgeReceipt) -> Result<bool, DocStoreError>;
+    async fn finish_purge(
+        &self,
+        room: &RoomId,
+        receipt: &PurgeReceipt,
+        audit: Option<&AuditRecord>,
+    ) -> Result<bool, DocStoreError>;
 
     /// The receipt of a room that was purged.
     async fn receipt(&self, room: &RoomId) -> Result<Option<PurgeReceipt>, DocStoreError>;
@@ -165,10 +171,10 @@ pub trait DeletionStore: Send + Sync + 'static {
     ///
     /// A room that is held is not deleted for good ([`crate::TombstoneOutcome::Held`]), and if it is so already, no row of it is
     /// erased any more. It may be deleted with its content kept.
-    async fn hold(&self, hold: &Hold) -> Result<bool, DocStoreError>;
+    async fn hold(&self, hold: &Hold, audit: Option<&AuditRecord>) -> Result<bool, DocStoreError>;
 
     /// Takes the hold off a room. False if there was none.
-    async fn release_hold(&self, room: &RoomId) -> Result<bool, DocStoreError>;
+    async fn release_hold(&self, room: &RoomId, audit: Option<&AuditRecord>) -> Result<bool, DocStoreError>;
 
     /// The hold on a room.
     async fn hold_of(&self, room: &RoomId) -> Result<Option<Hold>, DocStoreError>;

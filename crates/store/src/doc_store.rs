@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use yhub_core::{RoomId, StreamClock};
 
-use crate::{DocStoreError, QuarantineId, TaskEpoch};
+use crate::{AuditRecord, DocStoreError, QuarantineId, TaskEpoch};
 
 /// Which of the four assets of a version row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -159,7 +159,14 @@ pub trait DocStore: Send + Sync + 'static {
     /// Records a deletion. Storing again keeps time and author of the first; it can only turn hard from false to true, and
     /// say when the room was purged if that was not known. A hard one is refused while a hold is on the room
     /// ([`crate::DeletionStore::hold`]), whatever is recorded.
-    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError>;
+    ///
+    /// `audit` is written in the same transaction iff that changes what is recorded.
+    async fn put_tombstone(
+        &self,
+        room: &RoomId,
+        tombstone: Tombstone,
+        audit: Option<&AuditRecord>,
+    ) -> Result<TombstoneOutcome, DocStoreError>;
 
     /// Answers iff the store can be read now.
     async fn check(&self) -> Result<(), DocStoreError>;

@@ -32,12 +32,22 @@ pub enum StreamLogError {
         /// What is wrong with it.
         what: String,
     },
+    /// What is to be kept has more bytes than may be. Nothing was done.
+    #[error("{what} has {size_bytes} bytes, more than the {bound_bytes} that it may have")]
+    TooLarge {
+        /// What it is.
+        what: &'static str,
+        /// How many it has.
+        size_bytes: usize,
+        /// How many it may have.
+        bound_bytes: usize,
+    },
 }
 
 impl StreamLogError {
     /// May the same call succeed later without anyone acting?
     pub fn is_transient(&self) -> bool {
-        !matches!(self, Self::Corrupt { .. })
+        !matches!(self, Self::Corrupt { .. } | Self::TooLarge { .. })
     }
 }
 

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use yhub_core::{RoomId, StreamClock};
 
-use crate::{DocStoreError, QuarantineId};
+use crate::{AuditRecord, DocStoreError, QuarantineId};
 
 /// A compaction that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +94,8 @@ pub trait FailureStore: Send + Sync + 'static {
     /// stays as it is.
     async fn put_quarantine(&self, record: &QuarantineRecord) -> Result<(), DocStoreError>;
 
-    /// Forgets a quarantine. False if there was none of that name.
-    async fn end_quarantine(&self, room: &RoomId, id: &QuarantineId) -> Result<bool, DocStoreError>;
+    /// Forgets a quarantine. False if there was none of that name. If there was, `audit` is written in the same transaction.
+    async fn end_quarantine(&self, room: &RoomId, id: &QuarantineId, audit: Option<&AuditRecord>) -> Result<bool, DocStoreError>;
 
     /// The quarantines on record, of each room the oldest first.
     async fn quarantines(&self, page: Page<'_>) -> Result<Vec<QuarantineRecord>, DocStoreError>;

@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use yhub_core::{RoomId, StreamClock};
 
 use crate::{
-    Append, AssetSelection, BoxError, Completed, DocStore, DocStoreError, QuarantineId, ReadLimit, ReadPage, StoreOutcome,
-    StoreVersion, StoredRoom, StreamLog, StreamLogError, Tail, TailControl, TailEvent, Task, TaskEpoch, TaskId, Tombstone,
-    TombstoneOutcome, WorkerId,
+    Append, AssetSelection, AuditRecord, BoxError, Completed, DocStore, DocStoreError, QuarantineId, ReadLimit, ReadPage,
+    StoreOutcome, StoreVersion, StoredRoom, StreamLog, StreamLogError, Tail, TailControl, TailEvent, Task, TaskEpoch, TaskId,
+    Tombstone, TombstoneOutcome, WorkerId,
 };
 
 pub use assets::{AssetMethod, FaultyAssetStore};
@@ -363,8 +363,13 @@ impl DocStore for FaultyDocStore {
         self.plan.run(DocMethod::Store, self.docs.store(version), doc_failure).await
     }
 
-    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError> {
-        self.plan.run(DocMethod::PutTombstone, self.docs.put_tombstone(room, tombstone), doc_failure).await
+    async fn put_tombstone(
+        &self,
+        room: &RoomId,
+        tombstone: Tombstone,
+        audit: Option<&AuditRecord>,
+    ) -> Result<TombstoneOutcome, DocStoreError> {
+        self.plan.run(DocMethod::PutTombstone, self.docs.put_tombstone(room, tombstone, audit), doc_failure).await
     }
 
     async fn check(&self) -> Result<(), DocStoreError> {

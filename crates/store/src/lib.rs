@@ -5,6 +5,7 @@
 mod asset_cache;
 mod asset_plugins;
 mod asset_store;
+mod audit_store;
 mod deletion_store;
 mod discards;
 mod doc_store;
@@ -19,10 +20,16 @@ mod stream_log;
 pub mod tail;
 #[cfg(feature = "testsuite")]
 pub mod testsuite;
+mod ticket_store;
+mod token_store;
 
 pub use asset_cache::{AssetCacheOptions, CachedAssets};
 pub use asset_plugins::{AssetPlugins, Column};
 pub use asset_store::{AssetStore, Branches, Stored, StoredName, StoredObject};
+pub use audit_store::{
+    AuditCursor, AuditCursorError, AuditFilter, AuditPage, AuditRecord, AuditStore, MAX_AUDIT_ACTOR, MAX_AUDIT_DETAIL,
+    MAX_AUDIT_NAME, MAX_AUDIT_ORG, MAX_AUDIT_ORIGIN, MAX_AUDIT_WORD, kept_text,
+};
 pub use deletion_store::{
     DeletedRoom, DeletionStore, Erased, ErasedRow, Hardened, Hold, PurgeReceipt, Restored, RoomOverview, TombstoneFilter,
     TombstoneState,
@@ -38,4 +45,8 @@ pub use stream_admin::{LiveRoom, PendingTask, QuarantinedStream, Reconciled, Sca
 pub use stream_log::{
     Append, Completed, LogEntry, QuarantineId, ReadLimit, ReadPage, StreamLog, Tail, TailControl, TailEvent, Task, TaskEpoch,
     TaskId, WorkerId,
+};
+pub use ticket_store::{MAX_TICKET_BYTES, MemoryTickets, TicketBound, TicketHash, TicketStore, refuse_too_large};
+pub use token_store::{
+    AccessToken, AccessTokenStore, CreateTokenError, FoundToken, MAX_TOKEN_ANCESTORS, MAX_TOKEN_ID, MAX_TOKEN_LABEL,
 };

@@ -1,12 +1,17 @@
 //! From columns to what the traits speak of, and back; the same for every database.
 
-use std::borrow::Cow;
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
-use yhub_core::{Asset, RoomId, StreamClock};
+use yhub_core::{Asset, RoomId, StreamClock, access::Grants};
+use yhub_encoding::Any;
+pub(super) use yhub_store::kept_text as kept;
 use yhub_store::{
-    Asset4, DeletedRoom, DocStoreError, ErasedRow, FailureReport, Hold, QuarantineId, QuarantineRecord, RoomFailure,
-    RoomOverview, Tombstone, VersionRow,
+    AccessToken, Asset4, AuditRecord, DeletedRoom, DocStoreError, ErasedRow, FailureReport, Hold, QuarantineId, QuarantineRecord,
+    RoomFailure, RoomOverview, Tombstone, VersionRow,
 };
 
 /// A version row as it is stored: `t`, `created`, the selected assets, which columns may hold references.
@@ -36,6 +41,18 @@ pub(super) type StoredErased = (
 /// A row of `yhub_holds_v1`: the room; by whom, why, when.
 pub(super) type StoredHold = (StoredName, String, String, i64);
 
+/// A row of `yhub_audit_v1`: `at_ms` and `id`; actor, via, action; the room, as far as there is one; result, request id, address,
+/// detail; `stands_for`.
+pub(super) type StoredAudit = (
+    (i64, String),
+    (String, String, String),
+    (Option<String>, Option<String>, Option<String>),
+    (String, String, Option<String>, String),
+    i64,
+);
+/// A row of `yhub_access_tokens_v1`: id and hash; user, label, grants, by whom; `created_ms`, `expires_ms`, `revoked_ms`.
+pub(super) type StoredToken = ((String, Vec<u8>), (String, String, String, String), (i64, Option<i64>, Option<i64>));
+
 /// What is longer is no reference but the asset itself, whatever is said of its column: a reference is little more than the name
 /// of a plugin.
 pub(super) const MAX_REFERENCE: i32 = 4_096;
@@ -44,16 +61,11 @@ pub(super) const MAX_SIGNATURE: usize = 500;
 /// At most so many bytes of another text for operators are kept.
 pub(super) const MAX_TEXT: usize = 4_000;
 
-/// `text` as every database can hold it: without U+0000, which PostgreSQL refuses, and of at most `max` bytes.
-pub(super) fn kept(text: &str, max: usize) -> Cow<'_, str> {
-    let text = &text[..text.floor_char_boundary(max)];
-    if !text.contains('\0') {
-        return Cow::Borrowed(text);
-    }
-    // Two bytes more for each of them: cut again.
-    let mut whole = text.replace('\0', "\u{fffd}");
-    whole.truncate(whole.floor_char_boundary(max));
-    Cow::Owned(whole)
+/// A name for a record that no other has: of this process or another, before or after. Those of one process ascend.
+pub(super) fn record_id() -> String {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| uuid::Uuid::new_v4().as_u64_pair().0);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("{:012x}{:016x}", COUNT.fetch_add(1, Ordering::Relaxed), *PROCESS)
 }
 
 /// A number as the databases hold it. One that does not fit is as high as can be.
@@ -175,19 +187,30 @@ pub(super) fn hold(stored: StoredHold) -> Result<Hold, DocStoreError> {
     Ok(Hold { room, by, reason, at_ms })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{MAX_SIGNATURE, kept};
+/// A record of what was done.
+pub(super) fn audit_record(stored: StoredAudit) -> Result<AuditRecord, DocStoreError> {
+    let ((at_ms, id), (actor, via, action), (org, docid, branch), (result, request_id, address, detail), count) = stored;
+    let at = |column: &str| format!("yhub_audit_v1, column {column}, id {id}");
+    let count = u32::try_from(count)
+        .map_err(|_| DocStoreError::Corrupt { at: at("stands_for"), what: format!("{count} is out of range") })?;
+    let at_ms = unsigned(at_ms, || at("at_ms"))?;
+    Ok(AuditRecord { at_ms, actor, via, action, org, docid, branch, result, request_id, address, detail, count })
+}
 
-    #[test]
-    fn texts_are_cut_between_characters_and_hold_no_nul() {
-        assert_eq!(kept("as it is", MAX_SIGNATURE), "as it is");
-        assert_eq!(kept("a\0b", 100), "a\u{fffd}b");
-        for max in 0..12 {
-            for text in ["é🦀é🦀", "\0\0\0\0", "a\0é\0🦀"] {
-                let kept = kept(text, max);
-                assert!(kept.len() <= max && !kept.contains('\0'), "{kept:?} of {max}");
-            }
-        }
-    }
+/// An access token with its ancestors.
+pub(super) fn access_token(stored: StoredToken, ancestors: Vec<String>) -> Result<AccessToken, DocStoreError> {
+    let ((id, hash), (user, label, grants, by), (created_ms, expires_ms, revoked_ms)) = stored;
+    let corrupt = |column: &str, what: String| DocStoreError::Corrupt {
+        at: format!("yhub_access_tokens_v1, column {column}, of token {id}"),
+        what,
+    };
+    let secret_hash =
+        hash.try_into().map_err(|hash: Vec<u8>| corrupt("secret_hash", format!("it has {} bytes, not 32", hash.len())))?;
+    let grants = Any::from_json(&grants).map_err(|error| corrupt("grants", error.to_string()))?;
+    let grants = Grants::from_any(&grants).map_err(|error| corrupt("grants", error.to_string()))?;
+    let ms = |column: &str, ms: i64| u64::try_from(ms).map_err(|_| corrupt(column, format!("{ms} is negative")));
+    let created_ms = ms("created_ms", created_ms)?;
+    let expires_ms = expires_ms.map(|at_ms| ms("expires_ms", at_ms)).transpose()?;
+    let revoked_ms = revoked_ms.map(|at_ms| ms("revoked_ms", at_ms)).transpose()?;
+    Ok(AccessToken { id, secret_hash, ancestors, user, label, grants, created_ms, expires_ms, revoked_ms, by })
 }

@@ -5,11 +5,11 @@ use std::{collections::HashMap, time::Duration};
 use async_trait::async_trait;
 use yhub_core::RoomId;
 use yhub_store::{
-    DeletedRoom, DeletionStore, DocStoreError, Erased, ErasedRow, Hardened, Hold, Page, PurgeReceipt, Restored, RoomOverview,
-    Tombstone, TombstoneFilter,
+    AuditRecord, DeletedRoom, DeletionStore, DocStoreError, Erased, ErasedRow, Hardened, Hold, Page, PurgeReceipt, Restored,
+    RoomOverview, Tombstone, TombstoneFilter,
 };
 
-use super::{Conn, Engine, deletions, together, versions};
+use super::{Conn, Engine, audits, deletions, together, versions};
 use crate::docs::{
     Access, Stop,
     records::{StoredDeletion, StoredSizes, deleted_room, erased_row, hold, number, overview, victim},
@@ -45,8 +45,8 @@ impl DeletionStore for Engine {
         self.within(Some(room), Access::Read, move |tx| Box::pin(async move { Ok(versions::tombstone(tx, &of).await?) })).await
     }
 
-    async fn restore(&self, room: &RoomId) -> Result<Restored, DocStoreError> {
-        let of = room.clone();
+    async fn restore(&self, room: &RoomId, audit: Option<&AuditRecord>) -> Result<Restored, DocStoreError> {
+        let (of, audit) = (room.clone(), audit.map(AuditRecord::bounded));
         self.within(Some(room), Access::Write, move |tx| {
             Box::pin(async move {
                 match locked(tx, &of).await? {
@@ -56,6 +56,7 @@ impl DeletionStore for Engine {
                     }
                     Some(_) => {
                         deletions::forget_tombstone(tx, &of).await?;
+                        audits::append_some(tx, audit.as_ref()).await?;
                         Ok(Restored::Restored)
                     }
                 }
@@ -64,8 +65,8 @@ impl DeletionStore for Engine {
         .await
     }
 
-    async fn harden(&self, room: &RoomId, before_ms: i64) -> Result<Hardened, DocStoreError> {
-        let of = room.clone();
+    async fn harden(&self, room: &RoomId, before_ms: i64, audit: Option<&AuditRecord>) -> Result<Hardened, DocStoreError> {
+        let (of, audit) = (room.clone(), audit.map(AuditRecord::bounded));
         self.within(Some(room), Access::Write, move |tx| {
             Box::pin(async move {
                 let is_due = |tombstone: Tombstone| {
@@ -78,6 +79,7 @@ impl DeletionStore for Engine {
                     return Err(Stop::Outcome(Hardened::Held));
                 }
                 deletions::harden(tx, &of).await?;
+                audits::append_some(tx, audit.as_ref()).await?;
                 Ok(Hardened::Done)
             })
         })
@@ -97,15 +99,23 @@ impl DeletionStore for Engine {
         found.await?.into_iter().map(|row| erased_row(room, row)).collect()
     }
 
-    async fn finish_purge(&self, room: &RoomId, receipt: &PurgeReceipt) -> Result<bool, DocStoreError> {
-        let (of, receipt) = (room.clone(), receipt.clone());
+    async fn finish_purge(
+        &self,
+        room: &RoomId,
+        receipt: &PurgeReceipt,
+        audit: Option<&AuditRecord>,
+    ) -> Result<bool, DocStoreError> {
+        let (of, receipt, audit) = (room.clone(), receipt.clone(), audit.map(AuditRecord::bounded));
         self.within(Some(room), Access::Write, move |tx| {
             Box::pin(async move {
                 let is_for_good = locked(tx, &of).await?.is_some_and(|tombstone| tombstone.hard);
                 if !is_for_good || deletions::is_held(tx, &of).await? || deletions::has_rows(tx, &of).await? {
                     return Err(Stop::Outcome(false));
                 }
-                deletions::put_receipt(tx, &of, &receipt).await?;
+                // The first one stays; what follows it changes nothing.
+                if deletions::put_receipt(tx, &of, &receipt).await? {
+                    audits::append_some(tx, audit.as_ref()).await?;
+                }
                 Ok(true)
             })
         })
@@ -177,21 +187,29 @@ impl DeletionStore for Engine {
         Ok((!rows.is_empty() || tombstone.is_some()).then(|| overview(room.clone(), rows, tombstone)))
     }
 
-    async fn hold(&self, new: &Hold) -> Result<bool, DocStoreError> {
-        let hold = new.clone();
+    async fn hold(&self, new: &Hold, audit: Option<&AuditRecord>) -> Result<bool, DocStoreError> {
+        let (hold, audit) = (new.clone(), audit.map(AuditRecord::bounded));
         self.within(Some(&new.room), Access::Write, move |tx| {
             Box::pin(async move {
                 locked(tx, &hold.room).await?;
-                Ok(deletions::hold(tx, &hold).await?)
+                let is_new = deletions::hold(tx, &hold).await?;
+                audits::append_some(tx, audit.as_ref().filter(|_| is_new)).await?;
+                Ok(is_new)
             })
         })
         .await
     }
 
-    async fn release_hold(&self, room: &RoomId) -> Result<bool, DocStoreError> {
-        let of = room.clone();
-        self.within(Some(room), Access::Write, move |tx| Box::pin(async move { Ok(deletions::release_hold(tx, &of).await?) }))
-            .await
+    async fn release_hold(&self, room: &RoomId, audit: Option<&AuditRecord>) -> Result<bool, DocStoreError> {
+        let (of, audit) = (room.clone(), audit.map(AuditRecord::bounded));
+        self.within(Some(room), Access::Write, move |tx| {
+            Box::pin(async move {
+                let was_held = deletions::release_hold(tx, &of).await?;
+                audits::append_some(tx, audit.as_ref().filter(|_| was_held)).await?;
+                Ok(was_held)
+            })
+        })
+        .await
     }
 
     async fn hold_of(&self, room: &RoomId) -> Result<Option<Hold>, DocStoreError> {

@@ -119,13 +119,13 @@ pub(super) async fn erased_rows(
         .await
 }
 
-/// Notes when `room` was purged, unless that is known, and keeps its first receipt.
-pub(super) async fn put_receipt(conn: &mut Conn<'_>, room: &RoomId, receipt: &PurgeReceipt) -> QueryResult<()> {
+/// Notes when `room` was purged, unless that is known, and keeps its first receipt. Is this the first?
+pub(super) async fn put_receipt(conn: &mut Conn<'_>, room: &RoomId, receipt: &PurgeReceipt) -> QueryResult<bool> {
     diesel::update(tombstones::table.filter(of_room!(tombstones, room)).filter(tombstones::purged_at.is_null()))
         .set(tombstones::purged_at.eq(receipt.purged_at_ms))
         .execute(conn)
         .await?;
-    insert_into(receipts::table)
+    let put = insert_into(receipts::table)
         .values((
             receipts::org.eq(room.org()),
             receipts::docid.eq(room.docid()),
@@ -137,7 +137,7 @@ pub(super) async fn put_receipt(conn: &mut Conn<'_>, room: &RoomId, receipt: &Pu
         .execute(conn)
         .await?;
     diesel::delete(erased::table.filter(of_room!(erased, room))).execute(conn).await?;
-    Ok(())
+    Ok(put > 0)
 }
 
 /// The receipt of `room`.

@@ -22,20 +22,23 @@ macro_rules! after_room {
     };
 }
 
+mod audits;
 mod deleting;
 mod deletions;
 mod failures;
+mod recording;
+mod tokens;
 mod versions;
 
 use async_trait::async_trait;
 use yhub_core::RoomId;
 use yhub_store::{
-    AssetSelection, DocStore, DocStoreError, FailureReport, FailureStore, FailureTally, Page, QuarantineId, QuarantineRecord,
-    RoomFailure, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, Tombstone, TombstoneOutcome,
+    AssetSelection, AuditRecord, DocStore, DocStoreError, FailureReport, FailureStore, FailureTally, Page, QuarantineId,
+    QuarantineRecord, RoomFailure, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, Tombstone, TombstoneOutcome,
 };
 
 use self::versions::NewVersion;
-use super::{Conn, Engine, together};
+use super::{Conn, Db, Engine, together};
 use crate::docs::{
     Access, Stop,
     records::{number, quarantine_records, room_failure, version_rows},
@@ -66,8 +69,13 @@ impl DocStore for Engine {
         self.within(Some(&room), Access::Write, move |tx| Box::pin(async move { store(tx, &version).await })).await
     }
 
-    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError> {
-        let of = room.clone();
+    async fn put_tombstone(
+        &self,
+        room: &RoomId,
+        tombstone: Tombstone,
+        audit: Option<&AuditRecord>,
+    ) -> Result<TombstoneOutcome, DocStoreError> {
+        let (of, audit) = (room.clone(), audit.map(AuditRecord::bounded));
         self.within(Some(room), Access::Write, move |tx| {
             Box::pin(async move {
                 // The lock that `store` holds while it inserts: see there. Epoch 0 raises no fence.
@@ -75,6 +83,14 @@ impl DocStore for Engine {
                 // Whoever puts a hold takes that lock too: either we see theirs, or they come after us.
                 if tombstone.hard && deletions::is_held(tx, &of).await? {
                     return Err(Stop::Outcome(TombstoneOutcome::Held));
+                }
+                if let Some(audit) = &audit {
+                    let adds = |before: Tombstone| {
+                        tombstone.hard && !before.hard || tombstone.purged_at_ms.is_some() && before.purged_at_ms.is_none()
+                    };
+                    if versions::tombstone(tx, &of).await?.is_none_or(adds) {
+                        audits::append(tx, audit).await?;
+                    }
                 }
                 versions::put_tombstone(tx, &of, &tombstone).await?;
                 Ok(TombstoneOutcome::Recorded)
@@ -98,7 +114,9 @@ impl DocStore for Engine {
 pub(super) async fn look_at_columns(conn: &mut Conn<'_>) -> diesel::QueryResult<()> {
     versions::look_at_columns(conn).await?;
     deletions::look_at_columns(conn).await?;
-    failures::look_at_columns(conn).await
+    failures::look_at_columns(conn).await?;
+    audits::look_at_columns(conn).await?;
+    tokens::look_at_columns(conn).await
 }
 
 /// Where a listing starts: at the beginning, or after a room. No room stands before the one without any name.
@@ -186,13 +204,19 @@ impl FailureStore for Engine {
         .await
     }
 
-    async fn end_quarantine(&self, room: &RoomId, id: &QuarantineId) -> Result<bool, DocStoreError> {
+    async fn end_quarantine(&self, room: &RoomId, id: &QuarantineId, audit: Option<&AuditRecord>) -> Result<bool, DocStoreError> {
         if id.0.contains('\0') {
             return Ok(false);
         }
-        let (of, id) = (room.clone(), id.clone());
+        let (of, id, audit) = (room.clone(), id.clone(), audit.map(AuditRecord::bounded));
         self.within(Some(room), Access::Write, move |tx| {
-            Box::pin(async move { Ok(failures::end_quarantine(tx, &of, &id).await?) })
+            Box::pin(async move {
+                if !failures::end_quarantine(tx, &of, &id).await? {
+                    return Err(Stop::Outcome(false));
+                }
+                audits::append_some(tx, audit.as_ref()).await?;
+                Ok(true)
+            })
         })
         .await
     }

@@ -37,6 +37,8 @@ use crate::error::{Shared, docs_error};
 
 /// The connection that the bodies are compiled for: shared, because several statements may be on their way.
 type Conn<'c> = &'c AsyncPgConnection;
+/// The database that the bodies are compiled for.
+type Db = diesel::pg::Pg;
 /// The store that the bodies are compiled for.
 type Engine = PostgresDocs;
 

@@ -29,6 +29,8 @@ use crate::{
 /// The connection that the bodies are compiled for.
 type Conn<'c> = Connection;
 type Connection = SyncConnectionWrapper<SqliteConnection>;
+/// The database that the bodies are compiled for.
+type Db = diesel::sqlite::Sqlite;
 /// The store that the bodies are compiled for.
 type Engine = SqliteDocs;
 

@@ -22,7 +22,7 @@ async fn tell(rig: &Rig) {
 
 async fn delete(rig: &Rig) {
     let tombstone = Tombstone { deleted_at_ms: 1, hard: false, purged_at_ms: None, by: None };
-    rig.docs.put_tombstone(&room("doc"), tombstone).await.expect("delete");
+    rig.docs.put_tombstone(&room("doc"), tombstone, None).await.expect("delete");
     tell(rig).await;
 }
 
@@ -77,7 +77,7 @@ async fn after_it_was_restored_a_room_is_loaded_anew() {
     client.update().await;
     delete(&rig).await;
     assert_eq!(client.closed().await, 4404);
-    rig.docs.restore(&room("doc")).await.unwrap();
+    rig.docs.restore(&room("doc"), None).await.unwrap();
     let (mut again, answer) = rig.join("doc").await;
     assert_eq!(answer, update);
     let more = TextWriter::new(9).append("more");

@@ -53,7 +53,7 @@ pub(super) async fn run(command: Command, stores: Stores) -> anyhow::Result<()> 
         Command::Add { room: RoomName(room), by, reason } => {
             let at_ms = stores.log.now_ms().await?;
             let name = written(&room);
-            let is_new = stores.deletions.hold(&Hold { room: room.clone(), by, reason, at_ms }).await?;
+            let is_new = stores.deletions.hold(&Hold { room: room.clone(), by, reason, at_ms }, None).await?;
             say(&format!("a hold {} on {name}", if is_new { "is" } else { "was already, and stays as it was," }))?;
             let stored = stores.docs.read(&room, yhub_store::AssetSelection::NONE).await?;
             if stored.tombstone.is_some_and(|tombstone| tombstone.hard) {
@@ -63,7 +63,7 @@ pub(super) async fn run(command: Command, stores: Stores) -> anyhow::Result<()> 
         }
         Command::Release { room: RoomName(room) } => {
             let name = written(&room);
-            anyhow::ensure!(stores.deletions.release_hold(&room).await?, "no hold is on {name}; see `yhub hold list`");
+            anyhow::ensure!(stores.deletions.release_hold(&room, None).await?, "no hold is on {name}; see `yhub hold list`");
             say(&format!("the hold on {name} is released"))
         }
         Command::List { listing } => list(&stores, listing).await,

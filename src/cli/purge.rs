@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(Arguments { room: RoomName(room) }: Arguments, stores: Stores, config: &Config) -> anyhow::Result<()> {
     let name = written(&room);
-    match stores.documents(config)?.purge(&room, Some("operator")).await? {
+    match stores.documents(config)?.purge(&room, Some("operator"), None).await? {
         Purged::Done(receipt) => {
             let receipt: Value = serde_json::from_str(&receipt.json).context("the receipt is no JSON")?;
             Ok(writeln!(io::stdout().lock(), "{receipt:#}")?)

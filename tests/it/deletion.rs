@@ -37,7 +37,7 @@ async fn rows(hub: &TestHub, room: &RoomId) -> usize {
 }
 
 async fn delete(hub: &TestHub, room: &RoomId, kind: DeleteKind) -> Deleted {
-    hub.documents().delete(room, kind, Some("ann")).await.unwrap()
+    hub.documents().delete(room, kind, Some("ann"), None).await.unwrap()
 }
 
 /// Nothing is left in the stores, and nothing comes.
@@ -101,7 +101,7 @@ async fn writers_bring_nothing_back(stage: Stage) {
     let writing: Vec<_> = writing.collect();
     until("something to be written", async || (content(&hub, &room).await.len() > 20).then_some(())).await;
     loop {
-        match hub.documents().delete(&room, DeleteKind::Hard, None).await {
+        match hub.documents().delete(&room, DeleteKind::Hard, None, None).await {
             Ok(Deleted::Erased(_)) => break,
             // They are faster.
             Err(DocumentsError::NotErased { .. }) => {}
@@ -128,7 +128,7 @@ async fn a_restored_room_has_its_content(stage: Stage) {
             assert_eq!(client.closed().await.code, Some(4404), "in round {round}");
         }
         assert_eq!(hub.connect("restored").open().await.unwrap().closed().await.code, Some(4404));
-        assert_eq!(hub.documents().restore(&room).await.unwrap(), Restored::Restored);
+        assert_eq!(hub.documents().restore(&room, None).await.unwrap(), Restored::Restored);
         clients.clear();
         for _ in 0..2 {
             let mut client = hub.client("restored").await;
@@ -152,10 +152,10 @@ async fn what_nobody_ended_the_janitor_ends(stage: Stage) {
         client.shown(&update).await;
         until("a row", async || (rows(&hub, room).await > 0).then_some(())).await;
         let tombstone = Tombstone { deleted_at_ms: 1, hard: true, purged_at_ms: None, by: None };
-        hub.store().put_tombstone(room, tombstone).await.unwrap();
+        hub.store().put_tombstone(room, tombstone, None).await.unwrap();
         if *room == held {
             let hold = Hold { room: room.clone(), by: "law".into(), reason: "case 7".into(), at_ms: 1 };
-            assert!(hub.stores().deletions.hold(&hold).await.unwrap());
+            assert!(hub.stores().deletions.hold(&hold, None).await.unwrap());
         }
     }
     let receipt = async |room: &RoomId| hub.stores().deletions.receipt(room).await.unwrap();
@@ -163,7 +163,7 @@ async fn what_nobody_ended_the_janitor_ends(stage: Stage) {
     erased(&hub, &room).await;
     if receipt(&held).await.is_none() {
         assert_eq!(rows(&hub, &held).await, 1);
-        assert!(hub.stores().deletions.release_hold(&held).await.unwrap());
+        assert!(hub.stores().deletions.release_hold(&held, None).await.unwrap());
         until("that one is ended", async || receipt(&held).await).await;
     }
     erased(&hub, &held).await;
@@ -180,5 +180,5 @@ async fn what_was_kept_for_long_enough_is_erased(stage: Stage) {
     assert_eq!(client.closed().await.code, Some(4404));
     until("it is erased", async || hub.stores().deletions.receipt(&room).await.unwrap()).await;
     erased(&hub, &room).await;
-    assert_eq!(hub.documents().restore(&room).await.unwrap(), Restored::Refused);
+    assert_eq!(hub.documents().restore(&room, None).await.unwrap(), Restored::Refused);
 }

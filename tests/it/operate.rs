@@ -239,7 +239,7 @@ async fn deleted_rooms_are_listed_held_and_erased(stage: Stage) {
         let config = yhub::Config::for_testing(dir.join("data"));
         let documents = stores.documents(&config).unwrap();
         let room = yhub_core::RoomId::new("acme", "law", "main");
-        documents.delete(&room, yhub_documents::DeleteKind::Soft, Some("ann")).await.unwrap();
+        documents.delete(&room, yhub_documents::DeleteKind::Soft, Some("ann"), None).await.unwrap();
     }
     let listed = json(dir, &["tombstones"]);
     let [one] = listed["deleted"].as_array().unwrap().as_slice() else { panic!("{listed}") };
@@ -257,10 +257,10 @@ async fn deleted_rooms_are_listed_held_and_erased(stage: Stage) {
         let stores = ground.stores().await;
         let room = yhub_core::RoomId::new("acme", "law", "main");
         let hard = yhub_store::Tombstone { deleted_at_ms: 1, hard: true, purged_at_ms: None, by: None };
-        let outcome = stores.docs.put_tombstone(&room, hard.clone()).await.unwrap();
+        let outcome = stores.docs.put_tombstone(&room, hard.clone(), None).await.unwrap();
         assert_eq!(outcome, yhub_store::TombstoneOutcome::Held);
-        stores.deletions.release_hold(&room).await.unwrap();
-        stores.docs.put_tombstone(&room, hard).await.unwrap();
+        stores.deletions.release_hold(&room, None).await.unwrap();
+        stores.docs.put_tombstone(&room, hard, None).await.unwrap();
     }
     assert!(done(dir, &["hold", "add", "acme/law", "--by", "legal", "--reason", "x"]).contains("deleted for good before"));
     assert!(refused(dir, &["purge", "acme/law"], 1).contains(&format!("a hold is on {name}")));

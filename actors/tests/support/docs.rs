@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use yhub_core::RoomId;
 use yhub_store::{
-    AssetSelection, BoxError, DeletedRoom, DeletionStore, DocStore, DocStoreError, Erased, ErasedRow, FailureReport,
+    AssetSelection, AuditRecord, BoxError, DeletedRoom, DeletionStore, DocStore, DocStoreError, Erased, ErasedRow, FailureReport,
     FailureStore, FailureTally, Hardened, Hold, Page, PurgeReceipt, QuarantineId, QuarantineRecord, Restored, RoomFailure,
     RoomOverview, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, Tombstone, TombstoneFilter, TombstoneOutcome, VersionRow,
 };
@@ -123,7 +123,7 @@ impl FailureStore for MemoryDocs {
         Ok(())
     }
 
-    async fn end_quarantine(&self, room: &RoomId, id: &QuarantineId) -> Result<bool, DocStoreError> {
+    async fn end_quarantine(&self, room: &RoomId, id: &QuarantineId, _: Option<&AuditRecord>) -> Result<bool, DocStoreError> {
         let mut records = self.record("end quarantine")?;
         let before = records.quarantines.len();
         records.quarantines.retain(|record| (&record.room, &record.id) != (room, id));
@@ -167,7 +167,12 @@ impl DocStore for MemoryDocs {
         Ok(StoreOutcome::Stored)
     }
 
-    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError> {
+    async fn put_tombstone(
+        &self,
+        room: &RoomId,
+        tombstone: Tombstone,
+        _: Option<&AuditRecord>,
+    ) -> Result<TombstoneOutcome, DocStoreError> {
         lock(&self.tombstones).insert(room.clone(), tombstone);
         Ok(TombstoneOutcome::Recorded)
     }
@@ -184,11 +189,11 @@ impl DeletionStore for MemoryDocs {
         if *lock(&self.fail_reads) { Err(gone()) } else { Ok(lock(&self.tombstones).get(room).cloned()) }
     }
 
-    async fn restore(&self, room: &RoomId) -> Result<Restored, DocStoreError> {
+    async fn restore(&self, room: &RoomId, _: Option<&AuditRecord>) -> Result<Restored, DocStoreError> {
         Ok(lock(&self.tombstones).remove(room).map_or(Restored::NotDeleted, |_| Restored::Restored))
     }
 
-    async fn harden(&self, _: &RoomId, _: i64) -> Result<Hardened, DocStoreError> {
+    async fn harden(&self, _: &RoomId, _: i64, _: Option<&AuditRecord>) -> Result<Hardened, DocStoreError> {
         Err(gone())
     }
 
@@ -200,7 +205,7 @@ impl DeletionStore for MemoryDocs {
         Err(gone())
     }
 
-    async fn finish_purge(&self, _: &RoomId, _: &PurgeReceipt) -> Result<bool, DocStoreError> {
+    async fn finish_purge(&self, _: &RoomId, _: &PurgeReceipt, _: Option<&AuditRecord>) -> Result<bool, DocStoreError> {
         Err(gone())
     }
 
@@ -220,11 +225,11 @@ impl DeletionStore for MemoryDocs {
         Err(gone())
     }
 
-    async fn hold(&self, _: &Hold) -> Result<bool, DocStoreError> {
+    async fn hold(&self, _: &Hold, _: Option<&AuditRecord>) -> Result<bool, DocStoreError> {
         Err(gone())
     }
 
-    async fn release_hold(&self, _: &RoomId) -> Result<bool, DocStoreError> {
+    async fn release_hold(&self, _: &RoomId, _: Option<&AuditRecord>) -> Result<bool, DocStoreError> {
         Err(gone())
     }
 

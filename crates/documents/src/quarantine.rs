@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use yhub_core::{RoomId, StreamClock};
-use yhub_store::{AssetSelection, QuarantineId, QuarantineRecord};
+use yhub_store::{AssetSelection, AuditRecord, QuarantineId, QuarantineRecord};
 
 use crate::{Documents, DocumentsError};
 
@@ -77,7 +77,7 @@ impl Documents {
         fail::fail_point!("quarantine::recorded", |how: Option<String>| Err(crate::asked_for(room, how.as_deref())));
         let id = record.id.clone();
         if !self.log.quarantine(room, &id).await.map_err(in_log)? {
-            self.failures.end_quarantine(room, &id).await.map_err(in_store)?;
+            self.failures.end_quarantine(room, &id, None).await.map_err(in_store)?;
             return Ok(SetAside::Nothing);
         }
         fail::fail_point!("quarantine::moved", |how: Option<String>| Err(crate::asked_for(room, how.as_deref())));
@@ -88,8 +88,14 @@ impl Documents {
     }
 
     /// Appends what was set aside as `id` to the stream of its room again. Returns how many entries it held; `None` if there was
-    /// none of this name. May be repeated. Of a room that was deleted for good nothing comes back.
-    pub async fn release(&self, room: &RoomId, id: &QuarantineId) -> Result<Option<u64>, DocumentsError> {
+    /// none of this name. May be repeated. Of a room that was deleted for good nothing comes back. `audit` is written iff there was
+    /// a record of it, together with forgetting that.
+    pub async fn release(
+        &self,
+        room: &RoomId,
+        id: &QuarantineId,
+        audit: Option<&AuditRecord>,
+    ) -> Result<Option<u64>, DocumentsError> {
         let in_log = |source| DocumentsError::Stream { room: room.clone(), source };
         if self.tombstone(room).await?.is_some_and(|tombstone| tombstone.hard) {
             return Err(DocumentsError::Deleted { room: room.clone() });
@@ -101,7 +107,7 @@ impl Documents {
             released = self.log.release(room, id).await.map_err(in_log)?;
         }
         fail::fail_point!("quarantine::released", |how: Option<String>| Err(crate::asked_for(room, how.as_deref())));
-        let ended = self.failures.end_quarantine(room, id).await;
+        let ended = self.failures.end_quarantine(room, id, audit).await;
         ended.map_err(|source| DocumentsError::Store { room: room.clone(), source })?;
         Ok(released)
     }

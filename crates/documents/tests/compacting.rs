@@ -225,7 +225,7 @@ async fn a_room_deleted_for_good_is_never_stored() {
     for hard in [true, false] {
         let rig = Rig::new();
         rig.write(&write(7, 0, "hello"), "ann").await;
-        rig.docs.put_tombstone(&rig.room, tombstone(hard)).await.unwrap();
+        rig.docs.put_tombstone(&rig.room, tombstone(hard), None).await.unwrap();
         let done = rig.compact().await.unwrap();
         assert_eq!(matches!(done, Compacted::Trimmed { trimmed: 1 }), hard, "{done:?}");
         assert_eq!((rig.content().await.len(), rig.rows().await.len()), (0, usize::from(!hard)));
@@ -238,7 +238,7 @@ async fn a_room_deleted_for_good_is_trimmed_whatever_it_holds() {
     let rig = Rig::new();
     rig.append(Bytes::from_static(b"no message")).await;
     rig.write(&write(7, 0, "hello"), "ann").await;
-    rig.docs.put_tombstone(&rig.room, tombstone(true)).await.unwrap();
+    rig.docs.put_tombstone(&rig.room, tombstone(true), None).await.unwrap();
     assert!(matches!(rig.compact().await.unwrap(), Compacted::Trimmed { trimmed: 2 }));
     assert_eq!((rig.content().await.len(), rig.rows().await.len()), (0, 0));
 }
@@ -258,7 +258,7 @@ async fn a_deletion_while_it_is_being_compacted_wins() {
         while rig.doc_faults.calls(DocMethod::Store) == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        rig.docs.put_tombstone(&rig.room, tombstone(true)).await.unwrap();
+        rig.docs.put_tombstone(&rig.room, tombstone(true), None).await.unwrap();
         rig.doc_faults.release();
     };
     let (done, ()) = tokio::join!(compaction, deletion);

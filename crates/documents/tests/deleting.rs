@@ -108,7 +108,7 @@ async fn is_cached(rig: &Rig) -> bool {
 }
 
 async fn delete(rig: &Rig, kind: DeleteKind) -> Deleted {
-    rig.documents().delete(&rig.room, kind, Some("ann")).await.unwrap()
+    rig.documents().delete(&rig.room, kind, Some("ann"), None).await.unwrap()
 }
 
 async fn tombstone(rig: &Rig, room: &RoomId) -> Option<Tombstone> {
@@ -117,7 +117,7 @@ async fn tombstone(rig: &Rig, room: &RoomId) -> Option<Tombstone> {
 
 async fn hold(rig: &Rig) {
     let hold = Hold { room: rig.room.clone(), by: "law".into(), reason: "case 7".into(), at_ms: 1 };
-    assert!(rig.deletions.hold(&hold).await.unwrap());
+    assert!(rig.deletions.hold(&hold, None).await.unwrap());
 }
 
 /// Nothing is left of the room but that it was deleted.
@@ -153,11 +153,11 @@ async fn a_soft_deletion_keeps_everything_and_is_taken_back() {
     let Deleted::Kept(again) = delete(&rig, DeleteKind::Soft).await else { panic!() };
     assert_eq!(again, first, "time and author stay");
     rig.compact().await.unwrap();
-    assert_eq!(rig.documents().restore(&rig.room).await.unwrap(), Restored::Restored);
+    assert_eq!(rig.documents().restore(&rig.room, None).await.unwrap(), Restored::Restored);
     for variant in Variant::ALL {
         assert_eq!(collected(&[rig.load(variant).await.unwrap().base]), collected(&[&stored, &late]));
     }
-    assert_eq!(rig.documents().restore(&rig.room).await.unwrap(), Restored::NotDeleted);
+    assert_eq!(rig.documents().restore(&rig.room, None).await.unwrap(), Restored::NotDeleted);
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn a_hard_deletion_erases_everything_and_says_so() {
     for kind in [DeleteKind::Hard, DeleteKind::Soft] {
         assert_eq!(delete(&rig, kind).await, Deleted::Erased(receipt.clone()));
     }
-    assert_eq!(rig.documents().restore(&rig.room).await.unwrap(), Restored::Refused);
+    assert_eq!(rig.documents().restore(&rig.room, None).await.unwrap(), Restored::Refused);
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ async fn a_room_that_nobody_knows_is_deleted_all_the_same() {
     let Deleted::Erased(receipt) = delete(&rig, DeleteKind::Hard).await else { panic!() };
     let said: Value = serde_json::from_str(&receipt.json).unwrap();
     assert_eq!((&said["erased"]["rows"]["count"], &said["erased"]["streamEntries"]), (&0.into(), &0.into()));
-    assert_eq!(rig.documents().purge(&RoomId::new("o", "d", "b"), None).await.unwrap(), Purged::NotForGood);
+    assert_eq!(rig.documents().purge(&RoomId::new("o", "d", "b"), None, None).await.unwrap(), Purged::NotForGood);
 }
 
 #[tokio::test]
@@ -237,16 +237,19 @@ async fn a_hold_keeps_a_room_from_being_erased() {
     assert!(matches!(delete(&rig, DeleteKind::Soft).await, Deleted::Kept(_)));
     assert!(matches!(delete(&rig, DeleteKind::Hard).await, Deleted::Held(Some(_))));
     assert_eq!((rig.rows().await.len(), rig.content().await.len(), objects(&rig, None).await.len()), (1, 1, 1));
-    assert!(rig.deletions.release_hold(&rig.room).await.unwrap());
+    assert!(rig.deletions.release_hold(&rig.room, None).await.unwrap());
     // One that comes when the deletion is on record already keeps what is still there.
-    rig.docs.put_tombstone(&rig.room, Tombstone { deleted_at_ms: 1, hard: true, purged_at_ms: None, by: None }).await.unwrap();
+    rig.docs
+        .put_tombstone(&rig.room, Tombstone { deleted_at_ms: 1, hard: true, purged_at_ms: None, by: None }, None)
+        .await
+        .unwrap();
     hold(&rig).await;
-    assert_eq!(rig.documents().purge(&rig.room, None).await.unwrap(), Purged::Held);
+    assert_eq!(rig.documents().purge(&rig.room, None, None).await.unwrap(), Purged::Held);
     assert!(matches!(delete(&rig, DeleteKind::Soft).await, Deleted::Held(Some(_))));
     let swept = rig.documents().resume_deletions(i64::MAX, None, 10).await.unwrap();
     assert_eq!((swept.held, swept.erased), (vec![rig.room.clone()], vec![]));
     assert_eq!((rig.rows().await.len(), rig.content().await.len(), objects(&rig, None).await.len()), (1, 1, 1));
-    assert!(rig.deletions.release_hold(&rig.room).await.unwrap());
+    assert!(rig.deletions.release_hold(&rig.room, None).await.unwrap());
     let swept = rig.documents().resume_deletions(i64::MAX, None, 10).await.unwrap();
     assert_eq!((swept.held, swept.erased), (vec![], vec![rig.room.clone()]));
     assert_erased(&rig, "").await;
@@ -258,7 +261,7 @@ async fn objects_in_a_place_that_is_not_configured_keep_the_deletion_open() {
     let mut rig = rig();
     put_row(&rig, &rig.room, 1_000).await;
     let place = std::mem::take(&mut rig.assets);
-    let error = rig.documents().delete(&rig.room, DeleteKind::Hard, None).await.unwrap_err();
+    let error = rig.documents().delete(&rig.room, DeleteKind::Hard, None, None).await.unwrap_err();
     assert!(matches!(error, DocumentsError::Assets { .. }), "{error:?}");
     assert_eq!(rig.deletions.receipt(&rig.room).await.unwrap(), None);
     let pending = TombstoneFilter { org: None, state: TombstoneState::PurgePending };
@@ -320,7 +323,7 @@ async fn what_comes_before_the_reading_back_is_erased_before_the_receipt() {
     // Reads: for the line that tells of the deletion, for what came late, to read back.
     rig.log_faults.on_nth(LogMethod::Read, 3, Fault::Hang);
     let faulty = rig.faulty();
-    let deletion = async { faulty.delete(&rig.room, DeleteKind::Hard, None).await };
+    let deletion = async { faulty.delete(&rig.room, DeleteKind::Hard, None, None).await };
     let (deleted, ()) = tokio::join!(deletion, async {
         let wait = meanwhile(|| rig.log_faults.calls(LogMethod::Read) > 2);
         let _ = tokio::time::timeout(Duration::from_secs(2), wait).await;
@@ -340,7 +343,7 @@ async fn a_receipt_is_not_written_while_somebody_writes() {
     for nth in 1..40 {
         rig.log_faults.on_nth(LogMethod::Read, nth, Fault::Hang);
     }
-    let deletion = async { faulty.delete(&rig.room, DeleteKind::Hard, None).await };
+    let deletion = async { faulty.delete(&rig.room, DeleteKind::Hard, None, None).await };
     let writing = async {
         for nth in 1.. {
             meanwhile(|| rig.log_faults.calls(LogMethod::Read) >= nth).await;
@@ -372,7 +375,7 @@ async fn a_compaction_tells_of_a_deletion_that_nobody_heard_of() {
         let rig = Rig::new();
         rig.write(&write(7, 0, "hello"), "ann").await;
         let tombstone = Tombstone { deleted_at_ms: 1, hard, purged_at_ms: None, by: None };
-        rig.docs.put_tombstone(&rig.room, tombstone).await.unwrap();
+        rig.docs.put_tombstone(&rig.room, tombstone, None).await.unwrap();
         rig.compact().await.unwrap();
         let entries = rig.entries().await;
         assert_eq!((entries.len(), rig.content().await.len(), rig.rows().await.len()), (1, 0, usize::from(!hard)));
@@ -391,7 +394,7 @@ async fn a_damaged_room_is_deleted_all_the_same() {
         rig.write(&write(7, 0, "hello"), "ann").await;
         assert!(matches!(rig.load(Variant::Gc).await, Err(DocumentsError::Row { .. })));
         let tombstone = Tombstone { deleted_at_ms: 1, hard, purged_at_ms: None, by: None };
-        rig.docs.put_tombstone(&rig.room, tombstone).await.unwrap();
+        rig.docs.put_tombstone(&rig.room, tombstone, None).await.unwrap();
         assert!(matches!(rig.load(Variant::Gc).await, Err(DocumentsError::Deleted { .. })), "{hard}");
         let compacted = rig.compact().await;
         assert_eq!(matches!(compacted, Ok(Compacted::Trimmed { trimmed: 1 })), hard, "{compacted:?}");
@@ -417,8 +420,8 @@ async fn nothing_set_aside_comes_back_to_a_room_deleted_for_good() {
     set_aside(&rig).await;
     let id = rig.docs.read(&rig.room, AssetSelection::NONE).await.unwrap().quarantined.pop().unwrap();
     let hard = Tombstone { deleted_at_ms: 1, hard: true, purged_at_ms: None, by: None };
-    rig.docs.put_tombstone(&rig.room, hard).await.unwrap();
-    let released = rig.documents().release(&rig.room, &id).await;
+    rig.docs.put_tombstone(&rig.room, hard, None).await.unwrap();
+    let released = rig.documents().release(&rig.room, &id, None).await;
     assert!(matches!(released, Err(DocumentsError::Deleted { .. })), "{released:?}");
     rig.write(&write(9, 0, "late"), "ann").await;
     let why = QuarantineReason { class: "entry".into(), signature: "s".into(), reason: "r".into(), from: None };
@@ -433,11 +436,11 @@ async fn retention_erases_what_is_due_and_nothing_else() {
     let deleted = |deleted_at_ms, hard| Tombstone { deleted_at_ms, hard, purged_at_ms: None, by: Some("ann".into()) };
     for (docid, at_ms) in [("due", 100), ("held", 100), ("late", 200), ("restored", 100)] {
         put_row(&rig, &named(docid), 1_000).await;
-        rig.docs.put_tombstone(&named(docid), deleted(at_ms, false)).await.unwrap();
+        rig.docs.put_tombstone(&named(docid), deleted(at_ms, false), None).await.unwrap();
     }
     put_row(&rig, &named("living"), 1_000).await;
-    rig.deletions.hold(&Hold { room: named("held"), by: "law".into(), reason: "case 7".into(), at_ms: 1 }).await.unwrap();
-    assert_eq!(rig.documents().restore(&named("restored")).await.unwrap(), Restored::Restored);
+    rig.deletions.hold(&Hold { room: named("held"), by: "law".into(), reason: "case 7".into(), at_ms: 1 }, None).await.unwrap();
+    assert_eq!(rig.documents().restore(&named("restored"), None).await.unwrap(), Restored::Restored);
     // Looking changes nothing.
     let documents = rig.documents();
     let due: Vec<DueRoom> = documents.due_for_hard(None, 200, ALL).await.unwrap();
@@ -464,10 +467,10 @@ async fn retention_goes_on_after_those_that_are_held() {
     let named = |n: u32| RoomId::new("org", &format!("doc-{n}"), "main");
     for n in 0..9 {
         let soft = Tombstone { deleted_at_ms: 1, hard: false, purged_at_ms: None, by: None };
-        rig.docs.put_tombstone(&named(n), soft).await.unwrap();
+        rig.docs.put_tombstone(&named(n), soft, None).await.unwrap();
         if n % 3 != 2 {
             let hold = Hold { room: named(n), by: "law".into(), reason: "case 7".into(), at_ms: 1 };
-            rig.deletions.hold(&hold).await.unwrap();
+            rig.deletions.hold(&hold, None).await.unwrap();
         }
     }
     let (mut after, mut erased, mut parts) = (None::<RoomId>, Vec::new(), 0);
@@ -512,11 +515,11 @@ async fn only_objects_that_no_row_will_refer_to_are_removed() {
     // A key that is no clock.
     put_object(&rig, &named("a"), "odd").await;
     let hard = Tombstone { deleted_at_ms: 1, hard: true, purged_at_ms: None, by: None };
-    rig.docs.put_tombstone(&named("gone"), hard.clone()).await.unwrap();
+    rig.docs.put_tombstone(&named("gone"), hard.clone(), None).await.unwrap();
     put_object(&rig, &named("gone"), "7000-0").await;
     // A row that is still to be erased: its objects are erased with it, and noted.
     put_row(&rig, &named("going"), 1_000).await;
-    rig.docs.put_tombstone(&named("going"), hard).await.unwrap();
+    rig.docs.put_tombstone(&named("going"), hard, None).await.unwrap();
     let all = objects(&rig, None).await;
     // By the log's time, all of them are older than this by an hour at most.
     let young = Duration::from_millis(rig.log.now_ms().await.unwrap());

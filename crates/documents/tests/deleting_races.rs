@@ -124,7 +124,7 @@ impl World {
     }
 
     async fn delete(self: Arc<Self>, gate: Gate) {
-        let deleted = self.documents(&gate).delete(&self.rig.room, DeleteKind::Hard, Some("ann")).await;
+        let deleted = self.documents(&gate).delete(&self.rig.room, DeleteKind::Hard, Some("ann"), None).await;
         self.deletions.lock().unwrap().push(deleted);
     }
 
@@ -197,7 +197,7 @@ impl World {
         assert_eq!(self.place.ids(), [], "seed {seed}: no object is left");
         assert!(matches!(rig.load(Variant::Gc).await, Err(DocumentsError::Deleted { .. })), "seed {seed}");
         let first = rig.deletions.receipt(&rig.room).await.unwrap().expect("a receipt");
-        assert_eq!(rig.documents().purge(&rig.room, None).await.unwrap(), Purged::Done(first), "seed {seed}");
+        assert_eq!(rig.documents().purge(&rig.room, None, None).await.unwrap(), Purged::Done(first), "seed {seed}");
         assert_eq!(rig.admin.quarantined(Some(&rig.room), None, 9).await.unwrap().items, [], "seed {seed}");
         assert_eq!(rig.docs.read(&rig.room, AssetSelection::NONE).await.unwrap().quarantined, [], "seed {seed}");
     }
@@ -265,7 +265,7 @@ async fn what_a_receipt_says_is_so_when_it_is_given() {
         ];
         interleave(seed, people).await;
         // The two of them may have been last.
-        let again = world.rig.documents().delete(&world.rig.room, DeleteKind::Hard, None).await.unwrap();
+        let again = world.rig.documents().delete(&world.rig.room, DeleteKind::Hard, None, None).await.unwrap();
         assert!(matches!(again, Deleted::Erased(_)));
         assert_eq!(world.rig.content().await, [], "seed {seed}");
         assert_eq!(world.rig.admin.quarantined(Some(&world.rig.room), None, 9).await.unwrap().items, [], "seed {seed}");

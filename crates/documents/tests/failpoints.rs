@@ -119,10 +119,10 @@ async fn whatever_step_of_a_quarantine_is_the_last_it_is_done_again() {
         );
         assert_shown(&rig, step).await;
         fail::cfg("quarantine::released", "1*return").unwrap();
-        rig.documents().release(&rig.room, &id).await.unwrap_err();
+        rig.documents().release(&rig.room, &id, None).await.unwrap_err();
         fail::remove("quarantine::released");
         assert_shown(&rig, step).await;
-        assert_eq!(rig.documents().release(&rig.room, &id).await.unwrap(), None);
+        assert_eq!(rig.documents().release(&rig.room, &id, None).await.unwrap(), None);
         assert!(rig.docs.read(&rig.room, AssetSelection::NONE).await.unwrap().quarantined.is_empty(), "{step}");
         rig.compact().await.unwrap();
         assert_eq!(whole(&[rig.row().await.nongc]), whole(&updates()), "{step}");
@@ -176,7 +176,7 @@ async fn assert_ended(rig: &Rig, context: &str, by_janitor: bool) {
         let swept = rig.documents().resume_deletions(i64::MAX, None, 10).await.unwrap();
         assert!(swept.failed.is_empty() && swept.held.is_empty(), "{context}: {swept:?}");
     } else {
-        let deleted = rig.documents().delete(&rig.room, DeleteKind::Hard, Some("bob")).await.unwrap();
+        let deleted = rig.documents().delete(&rig.room, DeleteKind::Hard, Some("bob"), None).await.unwrap();
         assert!(matches!(deleted, Deleted::Erased(_)), "{context}: {deleted:?}");
     }
     let stored = rig.docs.read(&rig.room, AssetSelection::NONE).await.unwrap();
@@ -205,7 +205,7 @@ async fn whatever_step_of_a_deletion_is_the_last_another_ends_it() {
             fail::cfg(step, end).unwrap();
             let deleting = tokio::spawn({
                 let rig = rig.clone();
-                async move { rig.documents().delete(&rig.room, DeleteKind::Hard, Some("ann")).await }
+                async move { rig.documents().delete(&rig.room, DeleteKind::Hard, Some("ann"), None).await }
             });
             assert!(!matches!(deleting.await, Ok(Ok(_))), "{context}");
             fail::remove(step);
@@ -234,11 +234,11 @@ async fn whatever_step_of_a_purge_is_the_last_another_ends_it() {
             let context = format!("{step}: {end}");
             let rig = Arc::new(furnished().await);
             let hard = Tombstone { deleted_at_ms: 1, hard: true, purged_at_ms: None, by: Some("ann".into()) };
-            rig.docs.put_tombstone(&rig.room, hard).await.unwrap();
+            rig.docs.put_tombstone(&rig.room, hard, None).await.unwrap();
             fail::cfg(step, end).unwrap();
             let purging = tokio::spawn({
                 let rig = rig.clone();
-                async move { rig.documents().purge(&rig.room, None).await }
+                async move { rig.documents().purge(&rig.room, None, None).await }
             });
             assert!(!matches!(purging.await, Ok(Ok(Purged::Done(_)))), "{context}");
             fail::remove(step);

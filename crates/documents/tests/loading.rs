@@ -16,7 +16,7 @@ use yhub_content::content_ids;
 use yhub_core::{Presence, RoomId, StreamClock, StreamMessage, Variant, room::decode_presence};
 use yhub_documents::DocumentsError;
 use yhub_store::{
-    AssetSelection, DocStore, DocStoreError, StoreOutcome, StoreVersion, StoredRoom, Task, TaskEpoch, Tombstone,
+    AssetSelection, AuditRecord, DocStore, DocStoreError, StoreOutcome, StoreVersion, StoredRoom, Task, TaskEpoch, Tombstone,
     TombstoneOutcome, WorkerId,
 };
 
@@ -111,8 +111,13 @@ impl DocStore for Between {
         self.docs.store(version).await
     }
 
-    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError> {
-        self.docs.put_tombstone(room, tombstone).await
+    async fn put_tombstone(
+        &self,
+        room: &RoomId,
+        tombstone: Tombstone,
+        audit: Option<&AuditRecord>,
+    ) -> Result<TombstoneOutcome, DocStoreError> {
+        self.docs.put_tombstone(room, tombstone, audit).await
     }
 
     async fn check(&self) -> Result<(), DocStoreError> {
@@ -148,7 +153,7 @@ async fn a_room_that_was_deleted_is_no_empty_document() {
         let rig = Rig::new();
         rig.write(&write(7, 0, "hello"), "ann").await;
         let tombstone = Tombstone { deleted_at_ms: 1, hard, purged_at_ms: None, by: None };
-        rig.docs.put_tombstone(&rig.room, tombstone).await.unwrap();
+        rig.docs.put_tombstone(&rig.room, tombstone, None).await.unwrap();
         let error = rig.load(Variant::Gc).await.unwrap_err();
         assert!(matches!(&error, DocumentsError::Deleted { room } if *room == rig.room));
         assert!(!error.is_transient());

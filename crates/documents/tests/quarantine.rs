@@ -72,9 +72,9 @@ async fn what_was_set_aside_is_shown_and_not_compacted_until_it_is_released() {
         assert!(loaded.ids.contains_all(&content_ids(&second).unwrap()), "it counts as known");
         assert_eq!(loaded.changed.to_string(), rig.row().await.t);
     }
-    assert_eq!(rig.documents().release(&rig.room, &id).await.unwrap(), Some(2));
+    assert_eq!(rig.documents().release(&rig.room, &id, None).await.unwrap(), Some(2));
     assert_eq!((names(&rig).await, entries_of(&rig, &id).await), (vec![], 0));
-    assert_eq!(rig.documents().release(&rig.room, &id).await.unwrap(), None, "again");
+    assert_eq!(rig.documents().release(&rig.room, &id, None).await.unwrap(), None, "again");
     assert_eq!(whole(&[rig.load(Variant::Nongc).await.unwrap().base]), whole(&[&first, &second, &third]));
 }
 
@@ -147,9 +147,9 @@ async fn an_interrupted_quarantine_is_brought_to_its_end() {
         assert_eq!(whole(&[rig.load(Variant::Gc).await.unwrap().base]), whole(&[&update]), "{fault:?}");
         // And the way back.
         rig.log_faults.on_nth(LogMethod::Release, 1, fault);
-        rig.faulty().release(&rig.room, &id).await.unwrap_err();
+        rig.faulty().release(&rig.room, &id, None).await.unwrap_err();
         assert_eq!(whole(&[rig.load(Variant::Gc).await.unwrap().base]), whole(&[&update]), "{fault:?}");
-        rig.faulty().release(&rig.room, &id).await.unwrap();
+        rig.faulty().release(&rig.room, &id, None).await.unwrap();
         assert_eq!((names(&rig).await, entries_of(&rig, &id).await), (vec![], 0));
         rig.compact().await.unwrap();
         assert_eq!(writers(&rig.row().await.map, 7), ["ann"]);
@@ -177,7 +177,7 @@ async fn the_stores_hold_what_is_in_the_stream_in_a_row_or_set_aside() {
     rig.compact().await.unwrap();
     assert!(!emptied.holds(&rig.room, second).await.unwrap(), "a later row does not hold it");
     let id = names(&rig).await.remove(0);
-    documents.release(&rig.room, &id).await.unwrap();
+    documents.release(&rig.room, &id, None).await.unwrap();
     assert!(emptied.holds(&rig.room, first).await.unwrap(), "the row does");
 }
 
@@ -198,7 +198,7 @@ async fn a_release_in_the_middle_of_a_load_hides_nothing() {
         while rig.log_faults.calls(LogMethod::ReadQuarantined) == 0 {
             tokio::task::yield_now().await;
         }
-        rig.documents().release(&rig.room, &id).await.unwrap();
+        rig.documents().release(&rig.room, &id, None).await.unwrap();
         if compacted {
             rig.compact().await.unwrap();
             assert!(rig.entries().await.is_empty());
@@ -260,7 +260,7 @@ async fn a_release_waits_for_a_quarantine_that_is_under_way() {
     }
     let release = tokio::spawn({
         let (rig, id) = (rig.clone(), id.clone());
-        async move { rig.faulty().release(&rig.room, &id).await }
+        async move { rig.faulty().release(&rig.room, &id, None).await }
     });
     while rig.log_faults.calls(LogMethod::Release) == 0 {
         tokio::task::yield_now().await;
@@ -277,7 +277,7 @@ async fn a_release_waits_for_a_quarantine_that_is_under_way() {
     rig.log_faults.on_nth(LogMethod::Quarantine, 1, Fault::FailBefore);
     rig.faulty().quarantine(&rig.room, why(None)).await.unwrap_err();
     let [id] = <[QuarantineId; 1]>::try_from(names(&rig).await).unwrap();
-    assert_eq!(rig.documents().release(&rig.room, &id).await.unwrap(), None);
+    assert_eq!(rig.documents().release(&rig.room, &id, None).await.unwrap(), None);
     assert_eq!((names(&rig).await, whole(&[rig.load(Variant::Gc).await.unwrap().base])), (vec![], whole(&[&update])));
 }
 
@@ -371,7 +371,7 @@ impl World {
                     continue;
                 }
                 *self.releases.lock().unwrap() += 1;
-                documents.release(&self.rig.room, &id).await.unwrap();
+                documents.release(&self.rig.room, &id, None).await.unwrap();
                 *self.releases.lock().unwrap() += 1;
             }
         }
@@ -431,7 +431,7 @@ async fn at_once(seed: u64, with_release: bool) {
         if entries_of(rig, &id).await == 0 {
             continue;
         }
-        rig.documents().release(&rig.room, &id).await.unwrap();
+        rig.documents().release(&rig.room, &id, None).await.unwrap();
     }
     for _ in 0..4 {
         rig.pass();

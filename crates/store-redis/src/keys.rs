@@ -78,6 +78,12 @@ impl ShardKeys {
         Some((room, QuarantineId(id.to_owned())))
     }
 
+    /// What a ticket says: under its hash, in hexadecimal.
+    pub(crate) fn ticket(&self, hash: &[u8; 32]) -> String {
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{}:ticket:{hex}", self.prefix)
+    }
+
     fn of_room(&self, what: &str, room: &RoomId) -> String {
         let stream = self.space.stream(room);
         let parts = &stream[self.prefix.len() + ":room".len()..];
@@ -111,6 +117,7 @@ mod tests {
         let aside = keys.aside(&room, &QuarantineId("q".into()));
         assert_eq!(keys.room_of_aside(&aside), Some((room, QuarantineId("q".into()))));
         assert_eq!(keys.room_of_aside("yhub:room:a:b:c"), None);
+        assert_eq!(keys.ticket(&[0x0f; 32]), format!("yhub:ticket:{}", "0f".repeat(32)));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod push;
 mod safety;
 mod scripts;
 mod shard;
+mod tickets;
 mod wanted;
 
 pub use error::RedisConnectError;

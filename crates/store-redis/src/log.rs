@@ -67,6 +67,13 @@ impl Shards {
     fn of(&self, room: &RoomId) -> &Arc<Shard> {
         &self.0[shard_of(room, self.0.len())]
     }
+
+    /// The part that has what belongs to no room, by a hash of it.
+    fn of_hash(&self, hash: &[u8; 32]) -> &Arc<Shard> {
+        let number = hash.iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+        // Less than there are parts.
+        &self.0[(number % self.0.len() as u64) as usize]
+    }
 }
 
 impl Interest for Shards {
@@ -174,6 +181,11 @@ impl RedisLog {
 
     pub(crate) fn shard(&self, room: &RoomId) -> &Arc<Shard> {
         self.shards.of(room)
+    }
+
+    /// The same for what belongs to no room, by a hash of it.
+    pub(crate) fn shard_of_hash(&self, hash: &[u8; 32]) -> &Arc<Shard> {
+        self.shards.of_hash(hash)
     }
 }
 

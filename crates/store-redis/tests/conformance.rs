@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use yhub_core::{KeySpace, RoomId, StreamClock};
-use yhub_store::testsuite::{LogControl, QueueDamage, ResponseCacheRig, StreamLogRig};
+use yhub_store::testsuite::{LogControl, QueueDamage, ResponseCacheRig, StreamLogRig, TicketRig};
 use yhub_store_redis::{RedisLog, RedisLogOptions};
 use yhub_testkit::servers::{Redis, RedisCluster};
 
@@ -113,6 +113,11 @@ async fn cache_rig(servers: Servers, change: impl FnOnce(&mut RedisLogOptions)) 
     ResponseCacheRig { cache, control, keep: Box::new(()) }
 }
 
+async fn ticket_rig(servers: Servers, change: impl FnOnce(&mut RedisLogOptions)) -> TicketRig {
+    let (tickets, control) = connect(servers, change).await;
+    TicketRig { tickets, control, keep: Box::new(()) }
+}
+
 async fn connect(servers: Servers, change: impl FnOnce(&mut RedisLogOptions)) -> (Arc<RedisLog>, Arc<Control>) {
     let control = Arc::new(Control { servers, shift_ms: AtomicI64::new(0) });
     let mut options = RedisLogOptions::new(control.nodes()[0].url());
@@ -141,6 +146,7 @@ mod redis {
 
     yhub_store::stream_log_conformance!(async { rig(Servers::One(start(Redis::options()).await), |_| {}).await });
     yhub_store::response_cache_conformance!(async { cache_rig(Servers::One(start(Redis::options()).await), |_| {}).await });
+    yhub_store::ticket_store_conformance!(async { ticket_rig(Servers::One(start(Redis::options()).await), |_| {}).await });
 }
 
 /// Nothing is pushed whole and tails hold nothing: everything is read.
@@ -172,4 +178,5 @@ mod redis_cluster {
 
     yhub_store::stream_log_conformance!(async { rig(cluster().await, divided).await });
     yhub_store::response_cache_conformance!(async { cache_rig(cluster().await, divided).await });
+    yhub_store::ticket_store_conformance!(async { ticket_rig(cluster().await, divided).await });
 }

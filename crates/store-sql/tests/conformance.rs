@@ -97,7 +97,8 @@ mod sqlite_docs {
     yhub_store::doc_store_conformance!(async {
         let dir = tempfile::tempdir().expect("a directory");
         let docs = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir.path())).expect("open the store"));
-        DocStoreRig { failures: docs.clone(), deletions: docs.clone(), docs, keep: Box::new(dir) }
+        let control = Arc::new(support::SqliteControl::of(dir.path()));
+        support::rig(docs, control, Box::new(dir))
     });
 }
 
@@ -106,7 +107,8 @@ async fn postgres_docs(change: impl FnOnce(&mut PostgresDocsOptions)) -> DocStor
     let mut options = database.options();
     change(&mut options);
     let docs = Arc::new(PostgresDocs::connect(options).await.expect("connect"));
-    DocStoreRig { failures: docs.clone(), deletions: docs.clone(), docs, keep: Box::new(database) }
+    let control = Arc::new(support::PostgresControl { url: database.url.clone() });
+    support::rig(docs, control, Box::new(database))
 }
 
 mod postgres_docs {

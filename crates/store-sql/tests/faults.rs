@@ -1,5 +1,7 @@
 //! The fault wrappers around real engines: transparent without a plan, and failing exactly where a plan says.
 
+mod support;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -28,7 +30,8 @@ fn faulty_docs() -> (DocStoreRig, Arc<FaultPlan<DocMethod>>) {
     let store = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir.path())).expect("open the store"));
     let plan = FaultPlan::new();
     let docs = Arc::new(FaultyDocStore::new(store.clone(), plan.clone()));
-    (DocStoreRig { docs, failures: store.clone(), deletions: store, keep: Box::new(dir) }, plan)
+    let control = Arc::new(support::SqliteControl::of(dir.path()));
+    (DocStoreRig { docs, ..support::rig(store, control, Box::new(dir)) }, plan)
 }
 
 mod without_a_plan {

@@ -146,7 +146,7 @@ async fn release(stores: &Stores, config: &Config, room: &RoomId, id: &Quarantin
     if !quarantined(stores, Some(room)).await?.contains_key(&(room.clone(), id.clone())) {
         anyhow::bail!("nothing of {name} is set aside under the name {:?}; see `yhub quarantine list`", id.0);
     }
-    let released = stores.documents(config)?.release(room, id).await?;
+    let released = stores.documents(config)?.release(room, id, None).await?;
     // What failed before says nothing about the attempts that follow.
     stores.failures.forget_failures(room).await?;
     let said = match released {

@@ -140,7 +140,7 @@ mod tests {
     use yhub_core::Author;
     use yhub_documents::Writer;
     use yhub_store::{
-        AssetSelection, DocStore, DocStoreError, StoreOutcome, StoreVersion, StoredRoom, Tombstone, TombstoneOutcome,
+        AssetSelection, AuditRecord, DocStore, DocStoreError, StoreOutcome, StoreVersion, StoredRoom, Tombstone, TombstoneOutcome,
     };
     use yhub_testkit::TextWriter;
 
@@ -167,8 +167,13 @@ mod tests {
             self.inner.store(version).await
         }
 
-        async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError> {
-            self.inner.put_tombstone(room, tombstone).await
+        async fn put_tombstone(
+            &self,
+            room: &RoomId,
+            tombstone: Tombstone,
+            audit: Option<&AuditRecord>,
+        ) -> Result<TombstoneOutcome, DocStoreError> {
+            self.inner.put_tombstone(room, tombstone, audit).await
         }
 
         async fn check(&self) -> Result<(), DocStoreError> {

@@ -13,16 +13,16 @@ mod sweep;
 use bytes::Bytes;
 use yhub_core::{RoomId, StreamClock, StreamMessage};
 use yhub_store::{
-    Append, AssetSelection, DocStoreError, Hold, LogEntry, PurgeReceipt, ReadLimit, Restored, StoredRoom, StreamLogError,
-    Tombstone, TombstoneOutcome,
+    Append, AssetSelection, AuditRecord, DocStoreError, Hold, LogEntry, PurgeReceipt, ReadLimit, Restored, StoredRoom,
+    StreamLogError, Tombstone, TombstoneOutcome,
 };
 
-use self::receipt::Found;
 pub use self::{
     orphans::{OrphanCursor, OrphanError, Orphans},
     purge::Purged,
     sweep::{DueRoom, Swept},
 };
+use self::{purge::Behalf, receipt::Found};
 use crate::{Documents, DocumentsError};
 
 /// A point at which tests make a deletion stop.
@@ -56,7 +56,15 @@ pub enum Deleted {
 impl Documents {
     /// Deletes a room. May be repeated: what was interrupted is brought to its end, and of one that is deleted already, time and
     /// author stay. One that was deleted for good stays so, also where [`DeleteKind::Soft`] is asked for.
-    pub async fn delete(&self, room: &RoomId, kind: DeleteKind, by: Option<&str>) -> Result<Deleted, DocumentsError> {
+    ///
+    /// `audit` is written together with the tombstone, iff that changes what is recorded.
+    pub async fn delete(
+        &self,
+        room: &RoomId,
+        kind: DeleteKind,
+        by: Option<&str>,
+        audit: Option<&AuditRecord>,
+    ) -> Result<Deleted, DocumentsError> {
         let at_ms = self.log.now_ms().await.map_err(|source| in_log(room, source))?;
         let tombstone = Tombstone {
             deleted_at_ms: i64::try_from(at_ms).unwrap_or(i64::MAX),
@@ -64,7 +72,7 @@ impl Documents {
             purged_at_ms: None,
             by: by.map(str::to_owned),
         };
-        if self.store.put_tombstone(room, tombstone.clone()).await.map_err(|source| in_store(room, source))?
+        if self.store.put_tombstone(room, tombstone.clone(), audit).await.map_err(|source| in_store(room, source))?
             == TombstoneOutcome::Held
         {
             return self.held(room).await;
@@ -93,7 +101,7 @@ impl Documents {
         if !tombstone.hard {
             return Ok(Deleted::Kept(tombstone));
         }
-        match self.purge_found(room, by, found).await? {
+        match self.purge_found(room, Behalf { by, audit: None }, found).await? {
             Purged::Done(receipt) => Ok(Deleted::Erased(receipt)),
             Purged::Held => self.held(room).await,
             // Only a soft tombstone can be taken away.
@@ -102,9 +110,9 @@ impl Documents {
     }
 
     /// Takes a deletion back of which the content was kept. Nodes that have heard of the deletion load the room anew when
-    /// somebody comes.
-    pub async fn restore(&self, room: &RoomId) -> Result<Restored, DocumentsError> {
-        self.deletions.restore(room).await.map_err(|source| in_store(room, source))
+    /// somebody comes. `audit` is written iff that changes something, together with it.
+    pub async fn restore(&self, room: &RoomId, audit: Option<&AuditRecord>) -> Result<Restored, DocumentsError> {
+        self.deletions.restore(room, audit).await.map_err(|source| in_store(room, source))
     }
 
     /// The record that `room` was deleted, if it was.

@@ -5,7 +5,7 @@
 //! late, a compaction, a client, somebody who releases what was set aside, is found by that reading: then all is done again.
 
 use yhub_core::{RoomId, StreamClock};
-use yhub_store::{AssetSelection, Erased, PurgeReceipt, QuarantineId, ReadLimit};
+use yhub_store::{AssetSelection, AuditRecord, Erased, PurgeReceipt, QuarantineId, ReadLimit};
 
 use super::{
     fail_point, in_log, in_store, is_content, not_erased,
@@ -31,14 +31,23 @@ pub enum Purged {
     NotForGood,
 }
 
+/// On whose behalf a room is erased.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Behalf<'a> {
+    /// Who is named in the receipt.
+    pub(super) by: Option<&'a str>,
+    /// What is written together with the receipt.
+    pub(super) audit: Option<&'a AuditRecord>,
+}
+
 impl Documents {
     /// Erases a room that is deleted for good, and writes the receipt. May be repeated: what was interrupted goes on where it
-    /// was, and of a room that was purged before, the first receipt comes back.
-    pub async fn purge(&self, room: &RoomId, by: Option<&str>) -> Result<Purged, DocumentsError> {
-        self.purge_found(room, by, Found::default()).await
+    /// was, and of a room that was purged before, the first receipt comes back. `audit` is written together with the receipt.
+    pub async fn purge(&self, room: &RoomId, by: Option<&str>, audit: Option<&AuditRecord>) -> Result<Purged, DocumentsError> {
+        self.purge_found(room, Behalf { by, audit }, Found::default()).await
     }
 
-    pub(super) async fn purge_found(&self, room: &RoomId, by: Option<&str>, mut found: Found) -> Result<Purged, DocumentsError> {
+    pub(super) async fn purge_found(&self, room: &RoomId, on: Behalf<'_>, mut found: Found) -> Result<Purged, DocumentsError> {
         let mut left = "nothing";
         for _ in 0..ROUNDS {
             // Each step by itself asks whether it may: a hold may come at any time.
@@ -74,7 +83,7 @@ impl Documents {
                 continue;
             }
             fail_point!("purge::read_back", room);
-            if let Some(receipt) = self.finish(room, by, &found).await? {
+            if let Some(receipt) = self.finish(room, on, &found).await? {
                 return Ok(Purged::Done(receipt));
             }
             left = "a row that came meanwhile";
@@ -100,12 +109,12 @@ impl Documents {
             let entries = self.admin.discard(room, &id).await.map_err(|source| in_log(room, source))?;
             found.set_aside(&id.0, entries.unwrap_or(0));
             fail_point!("purge::discarded", room);
-            self.failures.end_quarantine(room, &id).await.map_err(|source| in_store(room, source))?;
+            self.failures.end_quarantine(room, &id, None).await.map_err(|source| in_store(room, source))?;
         }
         let recorded = self.store.read(room, AssetSelection::NONE).await.map_err(|source| in_store(room, source))?;
         for id in recorded.quarantined {
             found.set_aside(&id.0, 0);
-            self.failures.end_quarantine(room, &id).await.map_err(|source| in_store(room, source))?;
+            self.failures.end_quarantine(room, &id, None).await.map_err(|source| in_store(room, source))?;
         }
         Ok(())
     }
@@ -159,7 +168,7 @@ impl Documents {
     }
 
     /// Writes the receipt. `None` if that is refused.
-    async fn finish(&self, room: &RoomId, by: Option<&str>, found: &Found) -> Result<Option<PurgeReceipt>, DocumentsError> {
+    async fn finish(&self, room: &RoomId, on: Behalf<'_>, found: &Found) -> Result<Option<PurgeReceipt>, DocumentsError> {
         let (mut rows, mut after) = (Rows::default(), None::<String>);
         loop {
             let noted = self.deletions.erased_rows(room, after.as_deref(), AT_ONCE).await;
@@ -170,9 +179,9 @@ impl Documents {
         }
         let Some(tombstone) = self.tombstone(room).await? else { return Ok(None) };
         let at_ms = self.log.now_ms().await.map_err(|source| in_log(room, source))?;
-        let json = receipt(&Facts { room, tombstone: &tombstone, by, at_ms, rows: &rows, found });
+        let json = receipt(&Facts { room, tombstone: &tombstone, by: on.by, at_ms, rows: &rows, found });
         let receipt = PurgeReceipt { purged_at_ms: i64::try_from(at_ms).unwrap_or(i64::MAX), json };
-        if !self.deletions.finish_purge(room, &receipt).await.map_err(|source| in_store(room, source))? {
+        if !self.deletions.finish_purge(room, &receipt, on.audit).await.map_err(|source| in_store(room, source))? {
             return Ok(None);
         }
         fail_point!("purge::finished", room);

@@ -49,7 +49,7 @@ impl Documents {
         let mut swept = Swept { next: next_of(&due, max), ..Swept::default() };
         for DeletedRoom { room, .. } in due {
             // Not by a tombstone of its own: it may have been restored since it was listed.
-            match self.deletions.harden(&room, before_ms).await {
+            match self.deletions.harden(&room, before_ms, None).await {
                 Ok(Hardened::Done) => self.end_deletion(room, &mut swept).await,
                 Ok(Hardened::NotDue) => {}
                 Ok(Hardened::Held) => swept.held.push(room),

@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 use yhub_core::{RoomId, StreamClock};
 use yhub_store::{
-    Append, AssetSelection, Completed, DeletedRoom, DeletionStore, DocStore, DocStoreError, Erased, ErasedRow, FailureReport,
-    FailureStore, FailureTally, Hardened, Hold, LiveRoom, Page, PurgeReceipt, QuarantineId, QuarantineRecord, QuarantinedStream,
-    ReadLimit, ReadPage, Reconciled, Restored, RoomFailure, RoomOverview, ScanPage, StoreOutcome, StoreVersion, StoredRoom,
-    StreamAdmin, StreamLog, StreamLogError, Tail, TailControl, Task, TaskEpoch, TaskId, Tombstone, TombstoneFilter,
-    TombstoneOutcome, WorkerId,
+    Append, AssetSelection, AuditRecord, Completed, DeletedRoom, DeletionStore, DocStore, DocStoreError, Erased, ErasedRow,
+    FailureReport, FailureStore, FailureTally, Hardened, Hold, LiveRoom, Page, PurgeReceipt, QuarantineId, QuarantineRecord,
+    QuarantinedStream, ReadLimit, ReadPage, Reconciled, Restored, RoomFailure, RoomOverview, ScanPage, StoreOutcome,
+    StoreVersion, StoredRoom, StreamAdmin, StreamLog, StreamLogError, Tail, TailControl, Task, TaskEpoch, TaskId, Tombstone,
+    TombstoneFilter, TombstoneOutcome, WorkerId,
 };
 
 enum Ask {
@@ -195,9 +195,14 @@ impl DocStore for Gated<dyn DocStore> {
         self.inner.store(version).await
     }
 
-    async fn put_tombstone(&self, room: &RoomId, tombstone: Tombstone) -> Result<TombstoneOutcome, DocStoreError> {
+    async fn put_tombstone(
+        &self,
+        room: &RoomId,
+        tombstone: Tombstone,
+        audit: Option<&AuditRecord>,
+    ) -> Result<TombstoneOutcome, DocStoreError> {
         self.gate.turn().await;
-        self.inner.put_tombstone(room, tombstone).await
+        self.inner.put_tombstone(room, tombstone, audit).await
     }
 
     async fn check(&self) -> Result<(), DocStoreError> {
@@ -224,9 +229,9 @@ impl FailureStore for Gated<dyn FailureStore> {
         self.inner.put_quarantine(record).await
     }
 
-    async fn end_quarantine(&self, room: &RoomId, id: &QuarantineId) -> Result<bool, DocStoreError> {
+    async fn end_quarantine(&self, room: &RoomId, id: &QuarantineId, audit: Option<&AuditRecord>) -> Result<bool, DocStoreError> {
         self.gate.turn().await;
-        self.inner.end_quarantine(room, id).await
+        self.inner.end_quarantine(room, id, audit).await
     }
 
     async fn quarantines(&self, page: Page<'_>) -> Result<Vec<QuarantineRecord>, DocStoreError> {
@@ -284,14 +289,14 @@ impl DeletionStore for Gated<dyn DeletionStore> {
         self.inner.tombstone(room).await
     }
 
-    async fn restore(&self, room: &RoomId) -> Result<Restored, DocStoreError> {
+    async fn restore(&self, room: &RoomId, audit: Option<&AuditRecord>) -> Result<Restored, DocStoreError> {
         self.gate.turn().await;
-        self.inner.restore(room).await
+        self.inner.restore(room, audit).await
     }
 
-    async fn harden(&self, room: &RoomId, before_ms: i64) -> Result<Hardened, DocStoreError> {
+    async fn harden(&self, room: &RoomId, before_ms: i64, audit: Option<&AuditRecord>) -> Result<Hardened, DocStoreError> {
         self.gate.turn().await;
-        self.inner.harden(room, before_ms).await
+        self.inner.harden(room, before_ms, audit).await
     }
 
     async fn erase_rows(&self, room: &RoomId, max: usize) -> Result<Erased, DocStoreError> {
@@ -303,9 +308,14 @@ impl DeletionStore for Gated<dyn DeletionStore> {
         self.inner.erased_rows(room, after, max).await
     }
 
-    async fn finish_purge(&self, room: &RoomId, receipt: &PurgeReceipt) -> Result<bool, DocStoreError> {
+    async fn finish_purge(
+        &self,
+        room: &RoomId,
+        receipt: &PurgeReceipt,
+        audit: Option<&AuditRecord>,
+    ) -> Result<bool, DocStoreError> {
         self.gate.turn().await;
-        self.inner.finish_purge(room, receipt).await
+        self.inner.finish_purge(room, receipt, audit).await
     }
 
     async fn receipt(&self, room: &RoomId) -> Result<Option<PurgeReceipt>, DocStoreError> {
@@ -325,13 +335,13 @@ impl DeletionStore for Gated<dyn DeletionStore> {
         self.inner.rooms_of(org, after, max).await
     }
 
-    async fn hold(&self, hold: &Hold) -> Result<bool, DocStoreError> {
+    async fn hold(&self, hold: &Hold, audit: Option<&AuditRecord>) -> Result<bool, DocStoreError> {
         self.gate.turn().await;
-        self.inner.hold(hold).await
+        self.inner.hold(hold, audit).await
     }
 
-    async fn release_hold(&self, room: &RoomId) -> Result<bool, DocStoreError> {
-        self.inner.release_hold(room).await
+    async fn release_hold(&self, room: &RoomId, audit: Option<&AuditRecord>) -> Result<bool, DocStoreError> {
+        self.inner.release_hold(room, audit).await
     }
 
     async fn hold_of(&self, room: &RoomId) -> Result<Option<Hold>, DocStoreError> {

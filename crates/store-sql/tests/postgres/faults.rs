@@ -129,7 +129,7 @@ async fn a_deletion_waits_for_a_store_under_way_so_that_a_purge_finds_its_row() 
     let deleting = tokio::spawn({
         let (docs, url) = (docs.clone(), database.url.clone());
         async move {
-            docs.put_tombstone(&room(), hard()).await.expect("delete");
+            docs.put_tombstone(&room(), hard(), None).await.expect("delete");
             let purge = "DELETE FROM yhub_ydoc_v1 WHERE t <> '1-0'";
             support::connect(&url).await.batch_execute(purge).await.expect("purge");
         }
@@ -176,7 +176,7 @@ async fn what_is_read_is_of_one_moment() {
     });
     until_waiting(&admin, 1, || false).await;
     docs.store(version(2, &["1-0"])).await.expect("store");
-    docs.put_tombstone(&room(), Tombstone { hard: false, ..hard() }).await.expect("delete");
+    docs.put_tombstone(&room(), Tombstone { hard: false, ..hard() }, None).await.expect("delete");
     let set_aside = "INSERT INTO yhub_quarantines_v1 (org, docid, branch, qid, class, signature, reason, from_clock, upto_clock, \
          at_ms) VALUES ('o', 'd', 'main', 'q', 'c', 's', 'r', '1-0', '2-0', 1); COMMIT";
     holder.batch_execute(set_aside).await.expect("set aside");
@@ -203,7 +203,7 @@ async fn a_server_that_was_away_is_found_again() {
             assert!(!said.contains("s3cret"), "{said}");
             println!("{}", assert_unavailable(docs.check().await));
             assert_unavailable(docs.read(&room(), AssetSelection::ALL).await);
-            assert_unavailable(docs.put_tombstone(&room(), hard()).await);
+            assert_unavailable(docs.put_tombstone(&room(), hard(), None).await);
             assert_unavailable(docs.quarantines(Page { after: None, max: 1 }).await);
         }
         server.start_again();
@@ -248,7 +248,7 @@ async fn a_lock_is_not_waited_for_for_ever() {
     let ours = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'yhub'";
     let before: i32 = admin.query_one(ours, &[]).await.expect("the only one").get(0);
     println!("{}", assert_unavailable(docs.store(version(1, &[])).await));
-    assert_unavailable(docs.put_tombstone(&room(), hard()).await);
+    assert_unavailable(docs.put_tombstone(&room(), hard(), None).await);
     docs.check().await.expect("check");
     // A connection on which something failed is not used again: it may lead to a server that others have left.
     let after: Vec<i32> = admin.query(ours, &[]).await.expect("ask").iter().map(|row| row.get(0)).collect();

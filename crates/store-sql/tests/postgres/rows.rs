@@ -109,7 +109,7 @@ async fn rooms_are_listed_whole_however_the_database_sorts() {
             let room = RoomId::new("o", docid, branch);
             docs.store(StoreVersion { room: room.clone(), ..version(1, &[]) }).await.expect("store");
             let soft = Tombstone { deleted_at_ms: 1, hard: false, purged_at_ms: None, by: None };
-            docs.put_tombstone(&room, soft).await.expect("delete");
+            docs.put_tombstone(&room, soft, None).await.expect("delete");
             rooms.push(room);
         }
     }
@@ -148,7 +148,7 @@ async fn rows_with_odd_keys_are_erased() {
     let docs = connect(database.options()).await;
     assert!(docs.read(&room(), AssetSelection::NONE).await.is_err());
     let hard = Tombstone { deleted_at_ms: 1, hard: true, purged_at_ms: None, by: None };
-    docs.put_tombstone(&room(), hard.clone()).await.expect("delete");
+    docs.put_tombstone(&room(), hard.clone(), None).await.expect("delete");
     assert_eq!(docs.tombstone(&room()).await.expect("tombstone"), Some(hard));
     assert_eq!(docs.rooms_of("o", None, 9).await.expect("list")[0].newest, "5-x");
     let Erased::Rows(rows) = docs.erase_rows(&room(), 9).await.expect("erase") else { panic!() };

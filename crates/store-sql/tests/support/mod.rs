@@ -1,10 +1,17 @@
-//! PostgreSQL for these tests: a database of its own for each, with the tables of the document store or without.
+//! PostgreSQL for these tests: a database of its own for each, with the tables of the document store or without. And what
+//! makes records impossible in either database.
 
 #![allow(dead_code, reason = "not every test program uses all of it")]
 
-use std::{thread, time::Duration};
+use std::{any::Any, path::Path, sync::Arc, thread, time::Duration};
 
+use async_trait::async_trait;
+use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use tokio_postgres::{Client, NoTls};
+use yhub_store::{
+    AccessTokenStore, AuditStore, DeletionStore, DocStore, FailureStore,
+    testsuite::{DocControl, DocStoreRig},
+};
 use yhub_store_sql::{PostgresDocsOptions, migrate_postgres};
 use yhub_testkit::servers::{self, Postgres};
 
@@ -71,5 +78,67 @@ impl Database {
 
     pub(crate) fn name(&self) -> &str {
         self.database.name()
+    }
+}
+
+/// A document store for a case.
+pub(crate) fn rig(
+    docs: Arc<impl DocStore + FailureStore + DeletionStore + AuditStore + AccessTokenStore>,
+    control: Arc<dyn DocControl>,
+    keep: Box<dyn Any + Send>,
+) -> DocStoreRig {
+    DocStoreRig {
+        failures: docs.clone(),
+        deletions: docs.clone(),
+        audit: docs.clone(),
+        tokens: docs.clone(),
+        docs,
+        control,
+        keep,
+    }
+}
+
+/// The file of a document store in SQLite, for who would have its inserts fail.
+pub(crate) struct SqliteControl {
+    file: String,
+}
+
+impl SqliteControl {
+    /// In this data directory.
+    pub(crate) fn of(dir: &Path) -> Self {
+        Self { file: dir.join("documents.sqlite3").to_str().expect("UTF-8").to_owned() }
+    }
+}
+
+#[async_trait]
+impl DocControl for SqliteControl {
+    async fn refuse_records(&self, refuse: bool) {
+        let mut conn = SqliteConnection::establish(&self.file).expect("connect");
+        conn.batch_execute("PRAGMA busy_timeout = 5000").expect("set");
+        let statement = if refuse {
+            "CREATE TRIGGER refused BEFORE INSERT ON yhub_audit_v1 BEGIN SELECT RAISE(ABORT, 'refused on purpose'); END"
+        } else {
+            "DROP TRIGGER refused"
+        };
+        conn.batch_execute(statement).expect("change");
+    }
+}
+
+/// The same of PostgreSQL.
+pub(crate) struct PostgresControl {
+    pub(crate) url: String,
+}
+
+#[async_trait]
+impl DocControl for PostgresControl {
+    async fn refuse_records(&self, refuse: bool) {
+        let statements = if refuse {
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN RAISE EXCEPTION 'refused on purpose'; END $$; \
+             CREATE TRIGGER refused BEFORE INSERT ON yhub_audit_v1 FOR EACH ROW EXECUTE FUNCTION refuse()"
+        } else {
+            "DROP TRIGGER refused ON yhub_audit_v1"
+        };
+        execute(&self.url, statements);
     }
 }

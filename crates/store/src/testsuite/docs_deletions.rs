@@ -24,11 +24,11 @@ fn deleted(deleted_at_ms: i64, hard: bool) -> Tombstone {
 }
 
 async fn delete(rig: &DocStoreRig, room: &RoomId, hard: bool) -> TombstoneOutcome {
-    rig.docs.put_tombstone(room, deleted(100, hard)).await.expect("put tombstone")
+    rig.docs.put_tombstone(room, deleted(100, hard), None).await.expect("put tombstone")
 }
 
 async fn restore(rig: &DocStoreRig, room: &RoomId) -> Restored {
-    rig.deletions.restore(room).await.expect("restore")
+    rig.deletions.restore(room, None).await.expect("restore")
 }
 
 async fn erase(rig: &DocStoreRig, room: &RoomId, max: usize) -> Erased {
@@ -55,7 +55,7 @@ fn receipt(purged_at_ms: i64, json: &str) -> PurgeReceipt {
 }
 
 async fn finish(rig: &DocStoreRig, room: &RoomId, receipt: PurgeReceipt) -> bool {
-    rig.deletions.finish_purge(room, &receipt).await.expect("finish")
+    rig.deletions.finish_purge(room, &receipt, None).await.expect("finish")
 }
 
 fn hold_on(room: &RoomId, by: &str) -> Hold {
@@ -63,11 +63,11 @@ fn hold_on(room: &RoomId, by: &str) -> Hold {
 }
 
 async fn hold(rig: &DocStoreRig, room: &RoomId) -> bool {
-    rig.deletions.hold(&hold_on(room, "ann")).await.expect("hold")
+    rig.deletions.hold(&hold_on(room, "ann"), None).await.expect("hold")
 }
 
 async fn release(rig: &DocStoreRig, room: &RoomId) -> bool {
-    rig.deletions.release_hold(room).await.expect("release")
+    rig.deletions.release_hold(room, None).await.expect("release")
 }
 
 async fn tombstones(rig: &DocStoreRig, org: Option<&str>, state: TombstoneState) -> Vec<RoomId> {
@@ -92,13 +92,13 @@ pub async fn only_a_soft_deletion_is_taken_back(rig: DocStoreRig) {
     assert_eq!(read(rig.docs.as_ref(), &room(1)).await, hard);
     // One that is purged stays so, whatever its kind.
     let purged = Tombstone { purged_at_ms: Some(9), ..deleted(1, false) };
-    rig.docs.put_tombstone(&room(2), purged.clone()).await.expect("put tombstone");
+    rig.docs.put_tombstone(&room(2), purged.clone(), None).await.expect("put tombstone");
     assert_eq!(restore(&rig, &room(2)).await, Restored::Refused);
     assert_eq!(read(rig.docs.as_ref(), &room(2)).await.tombstone, Some(purged));
     // A room that was restored is deleted anew, with a time of its own.
     delete(&rig, &room(3), false).await;
     restore(&rig, &room(3)).await;
-    rig.docs.put_tombstone(&room(3), deleted(200, false)).await.expect("put tombstone");
+    rig.docs.put_tombstone(&room(3), deleted(200, false), None).await.expect("put tombstone");
     assert_eq!(read(rig.docs.as_ref(), &room(3)).await.tombstone, Some(deleted(200, false)));
 }
 
@@ -114,7 +114,7 @@ pub async fn a_tombstone_is_found_by_itself(rig: DocStoreRig) {
 
 /// Only a room whose content is kept for long enough, and that is neither restored nor held, is deleted for good.
 pub async fn only_what_is_due_is_hardened(rig: DocStoreRig) {
-    let harden = async |before_ms| rig.deletions.harden(&room(1), before_ms).await.expect("harden");
+    let harden = async |before_ms| rig.deletions.harden(&room(1), before_ms, None).await.expect("harden");
     store(rig.docs.as_ref(), version(&room(1), at(5, 0))).await;
     assert_eq!(harden(i64::MAX).await, Hardened::NotDue, "it is not deleted");
     delete(&rig, &room(1), false).await;
@@ -244,11 +244,11 @@ pub async fn the_first_hold_stays(rig: DocStoreRig) {
     assert_eq!(of().await, None);
     assert!(!release(&rig, &room(1)).await);
     assert!(hold(&rig, &room(1)).await);
-    assert!(!rig.deletions.hold(&hold_on(&room(1), "bob")).await.expect("hold"));
+    assert!(!rig.deletions.hold(&hold_on(&room(1), "bob"), None).await.expect("hold"));
     assert_eq!(of().await, Some(hold_on(&room(1), "ann")));
     assert!(release(&rig, &room(1)).await);
     assert!(!release(&rig, &room(1)).await);
-    assert!(rig.deletions.hold(&hold_on(&room(1), "bob")).await.expect("hold"));
+    assert!(rig.deletions.hold(&hold_on(&room(1), "bob"), None).await.expect("hold"));
     assert_eq!(of().await, Some(hold_on(&room(1), "bob")));
     assert_eq!(rig.deletions.hold_of(&room(2)).await.expect("hold of"), None);
 }
@@ -259,7 +259,7 @@ pub async fn of_a_hold_and_a_deletion_one_is_first(rig: DocStoreRig) {
         store(rig.docs.as_ref(), version(&room(n), at(5, 0))).await;
         let (holder, deleter) = (rig.deletions.clone(), rig.docs.clone());
         let holding = tokio::spawn(async move {
-            holder.hold(&hold_on(&room(n), "ann")).await.expect("hold");
+            holder.hold(&hold_on(&room(n), "ann"), None).await.expect("hold");
             // Whatever is answered from now on: the room stays as it is.
             holder.hold_of(&room(n)).await.expect("hold of").expect("it is held");
             read(deleter.as_ref(), &room(n)).await.tombstone.is_some_and(|tombstone| tombstone.hard)
@@ -321,9 +321,9 @@ pub async fn whoever_erases_each_row_is_noted_once(rig: DocStoreRig) {
 pub async fn tombstones_are_found_by_state(rig: DocStoreRig) {
     let other = RoomId::new("other", "doc", "main");
     for (n, deleted_at_ms, hard) in [(1, 100, false), (2, 200, false), (3, 50, true), (4, 60, true)] {
-        rig.docs.put_tombstone(&room(n), deleted(deleted_at_ms, hard)).await.expect("put tombstone");
+        rig.docs.put_tombstone(&room(n), deleted(deleted_at_ms, hard), None).await.expect("put tombstone");
     }
-    rig.docs.put_tombstone(&other, deleted(10, false)).await.expect("put tombstone");
+    rig.docs.put_tombstone(&other, deleted(10, false), None).await.expect("put tombstone");
     store(rig.docs.as_ref(), version(&room(5), at(1, 0))).await;
     assert!(finish(&rig, &room(4), receipt(300, "{}")).await);
     let of = async |org, state| tombstones(&rig, org, state).await;
@@ -468,7 +468,7 @@ pub async fn a_duty_has_one_owner_at_a_time(rig: DocStoreRig) {
 pub async fn names_with_nul_are_kept_or_refused(rig: DocStoreRig) {
     let nul = RoomId::new("o\0", "d", "main");
     let stored = rig.docs.store(version(&nul, at(1, 0))).await;
-    let held = rig.deletions.hold(&hold_on(&nul, "ann")).await;
+    let held = rig.deletions.hold(&hold_on(&nul, "ann"), None).await;
     let filter = TombstoneFilter { org: Some("o\0"), state: TombstoneState::Any };
     let (listed, found) = (rig.deletions.rooms_of("o\0", None, 10).await, rig.deletions.tombstones(filter, ALL).await);
     if stored.is_ok() {
@@ -480,7 +480,7 @@ pub async fn names_with_nul_are_kept_or_refused(rig: DocStoreRig) {
     }
     // Texts of operators are cut or kept, as with failures.
     let odd = Hold { by: "a\0b".to_owned(), reason: "é🦀".repeat(100_000), ..hold_on(&room(1), "") };
-    assert!(rig.deletions.hold(&odd).await.expect("hold"));
+    assert!(rig.deletions.hold(&odd, None).await.expect("hold"));
     let kept = rig.deletions.hold_of(&room(1)).await.expect("hold of").expect("it is held");
     assert!(odd.reason.starts_with(&kept.reason) && kept.by.len() >= 3, "{:?}", kept.by);
 }

@@ -37,7 +37,7 @@ fn tally(in_a_row: u64, rooms_alike: u64) -> FailureTally {
     FailureTally { in_a_row, rooms_alike }
 }
 
-fn quarantine(room: &RoomId, id: &str, at_ms: u64) -> QuarantineRecord {
+pub(super) fn quarantine(room: &RoomId, id: &str, at_ms: u64) -> QuarantineRecord {
     QuarantineRecord {
         room: room.clone(),
         id: QuarantineId(id.to_owned()),
@@ -202,7 +202,7 @@ pub async fn a_quarantine_is_named_when_its_room_is_read(rig: DocStoreRig) {
     store(docs, version(&room(2), at(1, 0))).await;
     assert_eq!(read(docs, &room(1)).await.quarantined.len(), 2);
     assert_eq!(read(docs, &room(2)).await.quarantined, []);
-    assert!(failures.end_quarantine(&room(1), &QuarantineId("q1".to_owned())).await.expect("end"));
+    assert!(failures.end_quarantine(&room(1), &QuarantineId("q1".to_owned()), None).await.expect("end"));
     let found = read(docs, &room(1)).await;
     assert_eq!((found.rows.len(), found.quarantined), (1, vec![QuarantineId("q2".to_owned())]));
 }
@@ -224,7 +224,7 @@ pub async fn a_recorded_quarantine_stays_as_it_is(rig: DocStoreRig) {
 pub async fn a_quarantine_ends_once(rig: DocStoreRig) {
     let failures = rig.failures.as_ref();
     put(failures, &quarantine(&room(1), "q", 10)).await;
-    let end = async |n, id: &str| failures.end_quarantine(&room(n), &QuarantineId(id.to_owned())).await.expect("end");
+    let end = async |n, id: &str| failures.end_quarantine(&room(n), &QuarantineId(id.to_owned()), None).await.expect("end");
     assert!(!end(2, "q").await);
     assert!(!end(1, "Q").await);
     assert!(end(1, "q").await);
@@ -286,7 +286,7 @@ pub async fn odd_rooms_fail_apart(rig: DocStoreRig) {
     }
     for (n, room) in rooms.iter().enumerate() {
         failures.forget_failures(room).await.expect("forget");
-        assert!(failures.end_quarantine(room, &QuarantineId("q".to_owned())).await.expect("end"), "in {room}");
+        assert!(failures.end_quarantine(room, &QuarantineId("q".to_owned()), None).await.expect("end"), "in {room}");
         assert_eq!(failures.failures(ALL).await.expect("list").len(), rooms.len() - n - 1);
         assert_eq!(failures.quarantines(ALL).await.expect("list").len(), rooms.len() - n - 1);
     }
@@ -314,6 +314,6 @@ pub async fn names_that_cannot_be_kept_are_refused_as_names(rig: DocStoreRig) {
     }
     let nameless = failures.put_quarantine(&quarantine(&room(1), "q\0", 1)).await;
     assert!(matches!(nameless, Ok(()) | Err(DocStoreError::Room { .. })));
-    let found = failures.end_quarantine(&room(1), &QuarantineId("q\0".to_owned())).await.expect("end");
+    let found = failures.end_quarantine(&room(1), &QuarantineId("q\0".to_owned()), None).await.expect("end");
     assert_eq!(found, nameless.is_ok());
 }

@@ -17,7 +17,7 @@ fn tombstone(deleted_at_ms: i64, hard: bool, by: &str) -> Tombstone {
 }
 
 async fn put(docs: &dyn DocStore, room: &RoomId, tombstone: Tombstone) {
-    docs.put_tombstone(room, tombstone).await.expect("put tombstone");
+    docs.put_tombstone(room, tombstone, None).await.expect("put tombstone");
 }
 
 async fn tombstone_of(docs: &dyn DocStore, room: &RoomId) -> Tombstone {

@@ -5,12 +5,14 @@
 //! yhub_store::doc_store_conformance!(async { my_doc_store_rig().await });
 //! yhub_store::asset_store_conformance!(async { my_asset_store_rig().await });
 //! yhub_store::response_cache_conformance!(async { my_response_cache_rig().await });
+//! yhub_store::ticket_store_conformance!(async { my_ticket_rig().await });
 //! ```
 //!
 //! Each macro makes one `#[tokio::test]` a case, with a rig of its own; so the crate that uses it needs tokio as `tokio`.
 //! A case states one sentence of the traits' documentation.
 
 pub mod assets;
+pub mod audits;
 pub mod cache;
 pub mod docs_deletions;
 pub mod docs_failures;
@@ -24,6 +26,8 @@ pub mod log_tail;
 pub mod log_tasks;
 mod memory_assets;
 mod support;
+pub mod tickets;
+pub mod tokens;
 
 use std::{any::Any, future::Future, sync::Arc, time::Duration};
 
@@ -32,7 +36,10 @@ use yhub_core::{AssetId, ManualTime, RoomId, StreamClock};
 
 pub use memory_assets::MemoryAssets;
 
-use crate::{AssetStore, DeletionStore, DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog};
+use crate::{
+    AccessTokenStore, AssetStore, AuditStore, DeletionStore, DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog,
+    TicketStore,
+};
 
 /// A case that takes longer than this hangs.
 const CASE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -122,6 +129,29 @@ pub struct DocStoreRig {
     pub failures: Arc<dyn FailureStore>,
     /// What deletes, beside its rows.
     pub deletions: Arc<dyn DeletionStore>,
+    /// The records of what is done to them.
+    pub audit: Arc<dyn AuditStore>,
+    /// The access tokens beside them.
+    pub tokens: Arc<dyn AccessTokenStore>,
+    /// What a case may do to it beside calling it.
+    pub control: Arc<dyn DocControl>,
+    /// What must live as long as the case.
+    pub keep: Box<dyn Any + Send>,
+}
+
+/// What a case may do to a document store beside calling it.
+#[async_trait]
+pub trait DocControl: Send + Sync {
+    /// From now on no audit record can be written, or again it can: by something behind the engine's back.
+    async fn refuse_records(&self, refuse: bool);
+}
+
+/// Tickets of their own for one case.
+pub struct TicketRig {
+    /// The engine, empty.
+    pub tickets: Arc<dyn TicketStore>,
+    /// Its time.
+    pub control: Arc<dyn LogControl>,
     /// What must live as long as the case.
     pub keep: Box<dyn Any + Send>,
 }
@@ -223,6 +253,12 @@ macro_rules! doc_store_conformance {
             whoever_erases_each_row_is_noted_once, tombstones_are_found_by_state, listings_in_pages_have_each_room_once,
             the_rooms_of_an_organisation_are_listed, an_overview_counts_rows_and_bytes, a_duty_has_one_owner_at_a_time,
             names_with_nul_are_kept_or_refused;
+            audits: records_come_back_whole, texts_are_cut_at_their_bounds, pages_have_each_record_once, filters_are_all_kept_to,
+            what_is_old_is_deleted_in_parts, concurrent_records_are_all_kept, a_change_leaves_its_record,
+            what_is_refused_leaves_no_record, without_its_record_there_is_no_change;
+            tokens: tokens_come_back_whole, what_cannot_be_kept_is_refused, an_id_is_given_once, a_parent_must_be_alive,
+            descendants_are_revoked_along, nobody_slips_through_a_revocation, lists_of_an_org_have_what_reaches_no_further,
+            what_ended_long_ago_is_forgotten;
         );
     };
 }
@@ -235,6 +271,18 @@ macro_rules! response_cache_conformance {
         $crate::conformance_cases!($rig;
             cache: bytes_come_back_exactly, other_questions_have_other_answers, a_place_is_reserved_once, the_next_takes_the_place, a_time_ends,
             what_cannot_be_kept_is_not_there, a_forgotten_room_takes_nobody_along, a_room_with_many_is_forgotten;
+        );
+    };
+}
+
+/// One test for each case of tickets, on the rig that the expression makes: a future of a
+/// [`TicketRig`](crate::testsuite::TicketRig).
+#[macro_export]
+macro_rules! ticket_store_conformance {
+    ($rig:expr) => {
+        $crate::conformance_cases!($rig;
+            tickets: a_ticket_is_taken_once, tickets_do_not_mix, of_many_takers_one_gets_it, a_time_ends,
+            what_cannot_be_kept_is_not_there;
         );
     };
 }

@@ -17,6 +17,7 @@ mod redis_sentinel;
 mod resp;
 mod s3;
 mod shifted_time;
+mod web;
 
 pub use balancer::Balancer;
 pub use postgres::{Database, Postgres};
@@ -26,3 +27,4 @@ pub use redis_cluster::RedisCluster;
 pub use redis_options::{Fsync, RedisOptions};
 pub use redis_sentinel::RedisSentinel;
 pub use s3::{S3, S3Fault};
+pub use web::{Gate, Web, WebReply, WebRequest};

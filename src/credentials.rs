@@ -18,21 +18,21 @@ const PROTOCOL: &str = "yauth-";
 
 /// Where something was shown. What stands in an address is kept by browsers, proxies and logs, so less is taken there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shown {
+pub(crate) enum Place {
     /// In a header.
-    InHeader,
+    Header,
     /// In the address.
-    InAddress,
+    Address,
 }
 
 /// The credential of a request, if it has one.
 ///
 /// # Errors
 /// If there are several, of which nobody could tell which one counts, or one that cannot be read.
-pub(crate) fn of_request(head: &RequestHead) -> Result<Option<(String, Shown)>, HttpError> {
-    let mut found: Option<(String, Shown)> = None;
+pub(crate) fn of_request(head: &RequestHead) -> Result<Option<(String, Place)>, HttpError> {
+    let mut found: Option<(String, Place)> = None;
     let in_headers = bearer(head.headers())?.into_iter().chain(in_protocols(head.headers()));
-    for (text, shown) in in_headers.map(|text| (text, Shown::InHeader)).chain(in_query(head.uri.query().unwrap_or(""))?) {
+    for (text, shown) in in_headers.map(|text| (text, Place::Header)).chain(in_query(head.uri.query().unwrap_or(""))?) {
         match &found {
             Some((known, _)) if *known != text => {
                 return Err(HttpError::BadRequest { what: "several different credentials; send one".into() });
@@ -67,11 +67,11 @@ fn in_protocols(headers: &HeaderMap) -> impl Iterator<Item = String> {
     protocols(headers).filter_map(|protocol| protocol.strip_prefix(PROTOCOL)).map(str::to_owned)
 }
 
-fn in_query(query: &str) -> Result<Option<(String, Shown)>, HttpError> {
+fn in_query(query: &str) -> Result<Option<(String, Place)>, HttpError> {
     for pair in query.split('&').filter(|pair| pair.split_once('=').map_or(*pair, |(name, _)| name) == PARAMETER) {
         let (_, value) = query_pair(pair)?;
         if !value.is_empty() {
-            return Ok(Some((value, Shown::InAddress)));
+            return Ok(Some((value, Place::Address)));
         }
     }
     Ok(None)
@@ -100,18 +100,18 @@ mod tests {
         head
     }
 
-    fn shown(query: &str, headers: &[(HeaderName, &str)]) -> Option<(String, Shown)> {
+    fn shown(query: &str, headers: &[(HeaderName, &str)]) -> Option<(String, Place)> {
         of_request(&head(query, headers)).unwrap()
     }
 
     #[test]
     fn a_credential_is_found_wherever_it_stands() {
-        let header = |text: &str| Some((text.to_owned(), Shown::InHeader));
+        let header = |text: &str| Some((text.to_owned(), Place::Header));
         assert_eq!(shown("", &[]), None);
         assert_eq!(shown("", &[(AUTHORIZATION, "Bearer a.b.c")]), header("a.b.c"));
         assert_eq!(shown("", &[(AUTHORIZATION, "bearer  a.b.c ")]), header("a.b.c"));
         assert_eq!(shown("", &[(SEC_WEBSOCKET_PROTOCOL, "y, yauth-a.b.c")]), header("a.b.c"));
-        assert_eq!(shown("?gc=false&yauth=a%2Eb", &[]), Some(("a.b".into(), Shown::InAddress)));
+        assert_eq!(shown("?gc=false&yauth=a%2Eb", &[]), Some(("a.b".into(), Place::Address)));
         assert_eq!(shown("?yauth=", &[]), None);
         // The same one twice is one.
         assert_eq!(shown("?yauth=a", &[(AUTHORIZATION, "Bearer a"), (SEC_WEBSOCKET_PROTOCOL, "yauth-a")]), header("a"));

@@ -1,89 +1,243 @@
 //! Who is let in, and to what: the one door of WebSocket connections and of requests over HTTP.
+//!
+//! Signed tokens, the application's back end and open doors are asked through `yhub_auth`; what the hub has issued itself is
+//! looked at by [`Issued`]. A connection keeps a [`Pass`] by which it is looked at again while it is open.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_http::RequestHead;
-use yhub_actors::{OpenPass, Pass};
+use futures_util::{FutureExt, future::BoxFuture};
+use yhub_actors::Pass;
+use yhub_auth::{Allowed, AuthError, Authenticator, Caller as Shown, Secret};
 use yhub_core::{
-    RoomId,
-    access::{Access, Identity, Level, Purpose, Purposes, Right, Target, Via},
+    Checked, Freshness, RoomId,
+    access::{Access, Grants, Identity, Level, Purpose, Right, Target, Via},
 };
 
-use crate::{Config, author::ANONYMOUS, http::HttpError};
+use crate::{
+    credentials::{self, Place},
+    http::HttpError,
+    issued::{self, Issued},
+};
 
 /// Lets callers in, or says why not. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Doorkeeper(Arc<Rules>);
 
 struct Rules {
-    /// What everybody may do who has nothing to show; `None`: they may not come in.
-    everyone: Option<Access>,
+    auth: Authenticator,
+    issued: Issued,
+    /// Need nobody show anything, so that nobody looks at what they show?
+    only_open: bool,
 }
 
 /// Somebody who was let in.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Caller {
     /// Who they are.
     pub(crate) who: Arc<Identity>,
-    /// When that is over, in milliseconds since 1970.
-    pub(crate) expires_at_ms: Option<u64>,
+    shown: Shown,
+    credential: Option<Secret>,
+}
+
+impl Caller {
+    /// When what they have shown ends, in milliseconds since 1970.
+    pub(crate) fn expires_ms(&self) -> Option<u64> {
+        self.shown.expires_ms
+    }
+
+    /// What they bring along; `None` if somebody else is asked what they may do.
+    pub(crate) fn grants(&self) -> Option<&Grants> {
+        self.shown.grants.as_ref()
+    }
 }
 
 impl Doorkeeper {
-    pub(crate) fn new(config: &Config) -> Self {
-        Self(Arc::new(Rules { everyone: Some(everyone(config)) }))
+    /// `only_open`: nobody has to show anything.
+    pub(crate) fn new(auth: Authenticator, issued: Issued, only_open: bool) -> Self {
+        Self(Arc::new(Rules { auth, issued, only_open }))
+    }
+
+    /// What the hub has issued itself.
+    pub(crate) fn issued(&self) -> &Issued {
+        &self.0.issued
+    }
+
+    /// Keeps fresh what is known of others; never ends.
+    pub(crate) async fn keep_fresh(&self) {
+        self.0.auth.keep_fresh().await;
     }
 
     /// Who sends this request for something at `place`. `user` is who they say they are where nobody has to show it.
     ///
     /// # Errors
-    /// 401 if they show nothing or something that is not valid, 503 if that cannot be found out.
-    pub(crate) async fn identify(
-        &self,
-        _head: &RequestHead,
-        user: Option<&str>,
-        _place: Target<'_>,
-    ) -> Result<Caller, HttpError> {
-        Ok(Caller { who: Arc::new(Identity::anonymous(user.unwrap_or(ANONYMOUS))), expires_at_ms: None })
+    /// 401 if they show nothing or something that is not valid, 403 if they are known and may nothing, 503 if that cannot be
+    /// found out.
+    pub(crate) async fn identify(&self, head: &RequestHead, user: Option<&str>, place: Target<'_>) -> Result<Caller, HttpError> {
+        let shown = if self.0.only_open { None } else { credentials::of_request(head)? };
+        let credential = match shown {
+            None => None,
+            // An address stays in histories and logs: what lasts must not stand there.
+            Some((text, Place::Address)) if issued::is_ours(&text) && !issued::is_ticket(&text) => {
+                return Err(HttpError::Unauthorized {
+                    why: "access tokens are not taken from addresses; send it in a header, or ask for a ticket with it".into(),
+                });
+            }
+            Some((text, _)) => Some(Secret::new(&text).map_err(|error| of_auth(&error, Right::Read))?),
+        };
+        let mut caller =
+            self.0.recognise(credential, place, Freshness::Cached).await.map_err(|error| of_auth(&error, Right::Read))?;
+        if let (Via::Open, Some(user)) = (caller.who.via, user) {
+            caller.who = Arc::new(Identity::anonymous(user));
+        }
+        Ok(caller)
     }
 
-    /// What a caller may do at `place`, who must have `right` there.
+    /// What a caller may do at `place`, who must have `right` there, and until when, in milliseconds since 1970.
     ///
     /// # Errors
-    /// 403 if they have not, 503 if that cannot be found out.
-    pub(crate) async fn access(&self, _caller: &Caller, _place: Target<'_>, right: Right) -> Result<Access, HttpError> {
-        let access = self.0.everyone.unwrap_or_default();
-        if access.allows(right) { Ok(access) } else { Err(HttpError::NoAccess { needs: right.name() }) }
+    /// 403 if they have not, 401 if what they have shown has ended, 503 if that cannot be found out.
+    pub(crate) async fn access(&self, caller: &Caller, place: Target<'_>, right: Right) -> Result<Allowed, HttpError> {
+        let purpose = if let Right::Purpose(purpose) = right { Some(purpose) } else { None };
+        let allowed = self.0.auth.access(&caller.shown, place, purpose, Freshness::Cached).await;
+        let allowed = allowed.map_err(|error| of_auth(&error, right))?;
+        if allowed.access.allows(right) { Ok(allowed) } else { Err(HttpError::NoAccess { needs: right.name() }) }
     }
 
-    /// In whose name a caller with `access` writes who asks to write in that of `user`.
+    /// In whose name a caller writes who asks to write in that of `user`.
     ///
     /// # Errors
     /// 403 if it is another's, and they may not.
-    pub(crate) fn author(&self, caller: &Caller, access: Access, user: Option<String>) -> Result<String, HttpError> {
-        let own = &caller.who.user;
+    pub(crate) async fn author(&self, caller: &Caller, place: Target<'_>, user: Option<String>) -> Result<String, HttpError> {
         match user {
-            Some(user) if user != *own && caller.who.via != Via::Open => {
-                let needs = Right::Purpose(Purpose::ActAs);
-                if access.allows(needs) { Ok(user) } else { Err(HttpError::NoAccess { needs: needs.name() }) }
+            Some(user) if user != caller.who.user => {
+                self.access(caller, place, Right::Purpose(Purpose::ActAs)).await?;
+                Ok(user)
             }
-            _ => Ok(own.clone()),
+            _ => Ok(caller.who.user.clone()),
         }
     }
 
     /// What lets a caller stay in a room.
-    pub(crate) fn pass(&self, _caller: &Caller, _room: &RoomId, level: Level) -> Arc<dyn Pass> {
-        Arc::new(OpenPass(level))
+    pub(crate) fn pass(&self, caller: &Caller, room: &RoomId) -> Arc<dyn Pass> {
+        Arc::new(RoomPass { rules: self.0.clone(), room: room.clone(), caller: Mutex::new(caller.clone()) })
+    }
+}
+
+impl Rules {
+    async fn recognise(&self, credential: Option<Secret>, place: Target<'_>, freshness: Freshness) -> Result<Caller, AuthError> {
+        let shown = match &credential {
+            Some(secret) if issued::is_ours(secret.expose()) => self.issued.caller(secret.expose(), freshness).await?,
+            credential => self.auth.authenticate(credential.as_ref(), place, freshness).await?,
+        };
+        // A ticket is used up: what counts from here on is what it said.
+        let credential = credential.filter(|_| shown.identity.via != Via::Ticket);
+        Ok(Caller { who: Arc::new(shown.identity.clone()), shown, credential })
+    }
+
+    /// What somebody may do in a room after all; what they have shown is looked at again if it is to be fresh.
+    async fn again(&self, caller: &Caller, room: &RoomId, freshness: Freshness) -> Result<(Caller, Allowed), AuthError> {
+        let place = Target::Room(room);
+        let found = match &caller.credential {
+            Some(credential) if freshness == Freshness::Fresh => {
+                let found = self.recognise(Some(credential.clone()), place, freshness).await?;
+                same_user(caller, found)?
+            }
+            _ => {
+                self.issued.still(&caller.shown.identity, freshness).await?;
+                caller.clone()
+            }
+        };
+        let allowed = self.auth.access(&found.shown, place, None, freshness).await?;
+        Ok((found, allowed))
+    }
+}
+
+/// Nobody becomes somebody else on an open connection.
+fn same_user(before: &Caller, now: Caller) -> Result<Caller, AuthError> {
+    if before.shown.identity.user == now.shown.identity.user {
+        Ok(now)
+    } else {
+        Err(AuthError::Refused { why: "it is another user's".into() })
+    }
+}
+
+/// What has let somebody into a room.
+struct RoomPass {
+    rules: Arc<Rules>,
+    room: RoomId,
+    caller: Mutex<Caller>,
+}
+
+impl RoomPass {
+    fn caller(&self) -> Caller {
+        self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What follows from an answer, and who they are from now on.
+    fn found(&self, found: Result<(Caller, Allowed), AuthError>) -> Checked {
+        match found {
+            Ok((caller, allowed)) => {
+                *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = caller;
+                let level = if allowed.access.allows(Right::Read) { allowed.access.level } else { Level::None };
+                Checked::May { level, expires_ms: allowed.expires_ms }
+            }
+            Err(AuthError::Unavailable { .. }) => Checked::Unavailable,
+            Err(error) => {
+                log::info!(room:% = self.room; "a connection to {} ends, its access was checked: {error}", self.room);
+                Checked::Refused
+            }
+        }
+    }
+}
+
+impl Pass for RoomPass {
+    fn check(self: Arc<Self>, freshness: Freshness) -> BoxFuture<'static, Checked> {
+        async move {
+            let again = self.rules.again(&self.caller(), &self.room, freshness).await;
+            self.found(again)
+        }
+        .boxed()
+    }
+
+    fn renew(self: Arc<Self>, token: String) -> BoxFuture<'static, Checked> {
+        async move {
+            if self.rules.only_open {
+                return self.check(Freshness::Cached).await;
+            }
+            let renewed = async {
+                let place = Target::Room(&self.room);
+                let found = self.rules.recognise(Some(Secret::new(&token)?), place, Freshness::Fresh).await?;
+                let found = same_user(&self.caller(), found)?;
+                let allowed = self.rules.auth.access(&found.shown, place, None, Freshness::Fresh).await?;
+                Ok((found, allowed))
+            };
+            let renewed = renewed.await;
+            self.found(renewed)
+        }
+        .boxed()
+    }
+}
+
+/// What is answered to who is not let in, who wants to do what takes `right`.
+fn of_auth(error: &AuthError, right: Right) -> HttpError {
+    match error {
+        AuthError::Missing | AuthError::Refused { .. } => HttpError::Unauthorized { why: error.to_string() },
+        AuthError::Denied => HttpError::NoAccess { needs: right.name() },
+        AuthError::Unavailable { .. } => {
+            log::warn!("a caller is told to come again: {error}");
+            HttpError::Unavailable
+        }
     }
 }
 
 /// What everybody may do while nobody has to show who they are.
-fn everyone(config: &Config) -> Access {
+pub(crate) fn everyone(config: &crate::Config) -> Access {
     let named = config.auth.purposes.iter().filter_map(|name| Purpose::of_name(name));
     if config.auth.may_write() {
-        Access { level: Level::Write, purposes: named.collect() }
+        // Whoever says of themselves who they are writes in whatever name they like.
+        Access { level: Level::Write, purposes: named.chain([Purpose::ActAs]).collect() }
     } else {
-        let purposes: Purposes = named.filter(|purpose| !Right::Purpose(*purpose).changes()).collect();
-        Access { level: Level::Read, purposes }
+        Access { level: Level::Read, purposes: named.filter(|purpose| !Right::Purpose(*purpose).changes()).collect() }
     }
 }

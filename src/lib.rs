@@ -9,6 +9,7 @@ pub mod http;
 mod names;
 mod origin;
 mod stores;
+mod tokens;
 mod wiring;
 mod ws;
 
@@ -25,6 +26,7 @@ use yhub_core::HubFault;
 
 pub use config::Config;
 pub use stores::{Stores, migrate};
+pub use tokens::new_token;
 pub use ws::{on_connect, scope};
 pub use yhub_actors::Census;
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use yhub_documents::Documents;
-use yhub_store::{AssetPlugins, DeletionStore, DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog};
+use yhub_store::{
+    AccessTokenStore, AssetPlugins, AuditStore, DeletionStore, DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog,
+    TicketStore,
+};
 
 use crate::{Config, wiring};
 
@@ -20,6 +23,12 @@ pub struct Stores {
     pub failures: Arc<dyn FailureStore>,
     /// Tombstones, holds, receipts and duties; where the version rows are.
     pub deletions: Arc<dyn DeletionStore>,
+    /// What was done and refused; where the version rows are.
+    pub audit: Arc<dyn AuditStore>,
+    /// Access tokens; where the version rows are.
+    pub tokens: Arc<dyn AccessTokenStore>,
+    /// What lets somebody in once; where the log is.
+    pub tickets: Arc<dyn TicketStore>,
     /// Responses that may be asked for again.
     pub cache: Arc<dyn ResponseCache>,
     /// Answers to requests that may be sent again under the same key.

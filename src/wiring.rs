@@ -5,11 +5,11 @@ use std::sync::Arc;
 use actix::prelude::*;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
-use yhub_actors::{JanitorSettings, Node, NodeParts, Registry, WorkerSettings};
+use yhub_actors::{Forgets, JanitorSettings, Node, NodeParts, Registry, WorkerSettings};
 use yhub_content as content;
 use yhub_core::{AccessPolicy, PoisonPolicy, RoomLimits, SessionLimits, SystemClock};
 use yhub_documents::{ComputePool, Documents, DocumentsParts};
-use yhub_store::MemoryCache;
+use yhub_store::{MemoryCache, MemoryTickets, TicketBound};
 use yhub_store_redis::{RedisLog, RedisLogOptions};
 use yhub_store_sql::{
     Durability, EmbeddedLog, EmbeddedLogOptions, OpenError, PostgresDocs, PostgresDocsOptions, SqliteDocs, SqliteDocsOptions,
@@ -33,6 +33,10 @@ const STOP_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Rooms that are folded at once unless it is said, also where there are few cores: most of the time they wait for databases.
 const LEAST_CONCURRENCY: usize = 8;
+
+const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
+/// Access tokens are listed for so long after they have ended.
+const ENDED_TOKENS_FOR: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
 
 /// An embedded hub keeps at most so many bytes of responses that may be asked for again.
 const CACHED_BYTES: usize = 256 << 20;
@@ -84,7 +88,10 @@ async fn open_unprepared(config: &Config) -> anyhow::Result<Stores> {
         admin: log.clone(),
         docs: docs.clone(),
         failures: docs.clone(),
-        deletions: docs,
+        deletions: docs.clone(),
+        audit: docs.clone(),
+        tokens: docs,
+        tickets: log.clone(),
         assets: open_assets(config, Some(log.clone()))?,
         cache: log.clone(),
         records: log,
@@ -130,7 +137,10 @@ fn open_embedded(config: &Config) -> anyhow::Result<Stores> {
         admin: log,
         docs: docs.clone(),
         failures: docs.clone(),
-        deletions: docs,
+        deletions: docs.clone(),
+        audit: docs.clone(),
+        tokens: docs,
+        tickets: Arc::new(MemoryTickets::new(TicketBound::default(), Arc::new(SystemClock))),
         cache: Arc::new(MemoryCache::new(CACHED_BYTES, Arc::new(SystemClock))),
         records: Arc::new(MemoryCache::new(RECORDED_BYTES, Arc::new(SystemClock))),
         assets: open_assets(config, None)?,
@@ -191,6 +201,7 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
         snapshot_budget_bytes: config.room.snapshot_budget_bytes,
         worker: worker_settings(config),
         janitor: Some(janitor_settings(config)),
+        forgets: Some(forgets(config, &stores)),
         max_connections: config.server.max_connections,
     });
     // Who has no rooms needs no threads for them, and follows no streams.
@@ -248,6 +259,16 @@ fn janitor_settings(config: &Config) -> JanitorSettings {
         every: config.deletion.janitor_ms.duration(),
         retention: (!retention.is_zero()).then_some(retention),
         orphan_grace: config.deletion.orphan_grace_ms.duration(),
+    }
+}
+
+fn forgets(config: &Config, stores: &Stores) -> Forgets {
+    let days = config.audit.keep_days as u64;
+    Forgets {
+        audit: stores.audit.clone(),
+        tokens: stores.tokens.clone(),
+        keep_records: (days > 0).then(|| DAY * u32::try_from(days).unwrap_or(u32::MAX)),
+        keep_ended_tokens: ENDED_TOKENS_FOR,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Brings deletions to their end that nobody ended, erases what was kept for long enough, and removes objects without a row.
+//! Brings deletions to their end that nobody ended, erases what was kept for long enough, removes objects without a row, and
+//! forgets audit records and access tokens whose time is over.
 //!
 //! A duty of one node at a time, by a lease in the document store. Two at once, where a lease has lapsed, do no harm: every
 //! step may run twice.
@@ -8,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use actix::prelude::*;
 use yhub_core::{RoomId, chain};
 use yhub_documents::{OrphanCursor, OrphanError, Swept};
-use yhub_store::{DocStoreError, StreamLogError};
+use yhub_store::{AccessTokenStore, AuditStore, DocStoreError, StreamLogError};
 
 use crate::node::Node;
 
@@ -21,6 +22,9 @@ const MAX_PARTS: usize = 1_000;
 /// So many objects are looked at in one pass, in parts of so many.
 const OBJECTS_A_PASS: u64 = 20_000;
 const OBJECTS_AT_ONCE: usize = 1_000;
+/// So many records or tokens are forgotten in one transaction, in so many parts of each in one pass.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
+const MAX_FORGOTTEN_PARTS: usize = 100;
 /// A part may take so long before the duty lapses, beside the pause between passes.
 const PART: Duration = Duration::from_secs(120);
 /// The longest pause after a pass that failed.
@@ -35,6 +39,19 @@ pub struct JanitorSettings {
     pub retention: Option<Duration>,
     /// Objects that are younger are not looked at.
     pub orphan_grace: Duration,
+}
+
+/// What is forgotten when its time is over.
+#[derive(Clone)]
+pub struct Forgets {
+    /// Where the records of what was done are.
+    pub audit: Arc<dyn AuditStore>,
+    /// They are kept for so long; `None`: for ever.
+    pub keep_records: Option<Duration>,
+    /// Where access tokens are.
+    pub tokens: Arc<dyn AccessTokenStore>,
+    /// They are kept for so long after they have ended.
+    pub keep_ended_tokens: Duration,
 }
 
 /// The actor.
@@ -137,6 +154,8 @@ impl Pass {
             let erase = async |after: Option<RoomId>| documents.carry_out_retention(due_ms, after.as_ref(), ROOMS_AT_ONCE).await;
             failures += self.sweep("its retention", erase).await?;
         }
+        // Before what may wait for other services.
+        self.forget(now_ms).await?;
         self.remove_orphans().await?;
         if failures > 0 { Err(Stopped::Rooms(failures)) } else { Ok(()) }
     }
@@ -175,6 +194,34 @@ impl Pass {
             self.on_duty().await?;
         }
         Ok(failed)
+    }
+
+    /// Forgets what is older than it is to be, part by part; what is left is for the next pass.
+    async fn forget(&self, now_ms: u64) -> Result<(), Stopped> {
+        let Some(Forgets { audit, keep_records, tokens, keep_ended_tokens }) = &self.node.forgets else { return Ok(()) };
+        let start_of = |kept: Duration| now_ms.saturating_sub(u64::try_from(kept.as_millis()).unwrap_or(u64::MAX));
+        if let Some(kept) = keep_records {
+            let delete = async || audit.delete_before(start_of(*kept), FORGOTTEN_AT_ONCE).await;
+            self.forget_parts("audit records", delete).await?;
+        }
+        let delete = async || tokens.delete_ended_before(start_of(*keep_ended_tokens), FORGOTTEN_AT_ONCE).await;
+        self.forget_parts("access tokens that have ended", delete).await
+    }
+
+    async fn forget_parts(&self, what: &str, part: impl AsyncFn() -> Result<u64, DocStoreError>) -> Result<(), Stopped> {
+        let mut forgotten = 0;
+        for _ in 0..MAX_FORGOTTEN_PARTS {
+            let count = part().await.map_err(Stopped::Store)?;
+            forgotten += count;
+            if count < FORGOTTEN_AT_ONCE as u64 {
+                break;
+            }
+            self.on_duty().await?;
+        }
+        if forgotten > 0 {
+            log::info!(count = forgotten; "deleted {forgotten} {what}: they were kept for long enough");
+        }
+        Ok(())
     }
 
     /// Looks at a part of all objects; the next pass goes on there.

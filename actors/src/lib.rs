@@ -29,7 +29,7 @@ mod work;
 
 pub use compactor::Compactor;
 pub use health::CompactionHealth;
-pub use janitor::{Janitor, JanitorSettings};
+pub use janitor::{Forgets, Janitor, JanitorSettings};
 pub use lease_keeper::LeaseKeeper;
 pub use node::{Node, NodeParts, Place, WorkerSettings};
 pub use pass::{OpenPass, Pass};

@@ -13,7 +13,10 @@ use yhub_core::{AccessPolicy, PoisonPolicy, RoomLimits, SessionId, SessionLimits
 use yhub_documents::Documents;
 use yhub_store::StreamAdmin;
 
-use crate::{health::CompactionHealth, janitor::JanitorSettings};
+use crate::{
+    health::CompactionHealth,
+    janitor::{Forgets, JanitorSettings},
+};
 
 /// Settings of the compactor pool.
 #[derive(Clone, Debug)]
@@ -60,6 +63,8 @@ pub struct NodeParts {
     pub worker: WorkerSettings,
     /// What is cleared up on nodes that compact; `None`: nobody does.
     pub janitor: Option<JanitorSettings>,
+    /// What the janitor forgets besides; `None`: nothing.
+    pub forgets: Option<Forgets>,
     /// How many sessions may be open at once.
     pub max_connections: usize,
 }

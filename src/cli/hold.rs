@@ -8,6 +8,7 @@ use yhub::Stores;
 use yhub_store::{Hold, Page};
 
 use super::{
+    audit,
     output::{Listing, Table, utc},
     room_name::{self, RoomName, written},
 };
@@ -51,9 +52,11 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command, stores: Stores) -> anyhow::Result<()> {
     match command {
         Command::Add { room: RoomName(room), by, reason } => {
-            let at_ms = stores.log.now_ms().await?;
             let name = written(&room);
-            let is_new = stores.deletions.hold(&Hold { room: room.clone(), by, reason, at_ms }, None).await?;
+            let mut record = audit::record(&stores, "hold", Some(&room)).await?;
+            record.detail = format!("by {by}: {reason}");
+            let hold = Hold { room: room.clone(), by, reason, at_ms: record.at_ms };
+            let is_new = stores.deletions.hold(&hold, Some(&record)).await?;
             say(&format!("a hold {} on {name}", if is_new { "is" } else { "was already, and stays as it was," }))?;
             let stored = stores.docs.read(&room, yhub_store::AssetSelection::NONE).await?;
             if stored.tombstone.is_some_and(|tombstone| tombstone.hard) {
@@ -63,7 +66,9 @@ pub(super) async fn run(command: Command, stores: Stores) -> anyhow::Result<()> 
         }
         Command::Release { room: RoomName(room) } => {
             let name = written(&room);
-            anyhow::ensure!(stores.deletions.release_hold(&room, None).await?, "no hold is on {name}; see `yhub hold list`");
+            let record = audit::record(&stores, "hold.release", Some(&room)).await?;
+            let was_held = stores.deletions.release_hold(&room, Some(&record)).await?;
+            anyhow::ensure!(was_held, "no hold is on {name}; see `yhub hold list`");
             say(&format!("the hold on {name} is released"))
         }
         Command::List { listing } => list(&stores, listing).await,

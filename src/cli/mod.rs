@@ -3,11 +3,13 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
 mod api;
+mod audit;
 mod compaction;
 mod config;
 mod failures;
 mod hold;
 mod migrate;
+mod moment;
 mod output;
 mod purge;
 mod quarantine;
@@ -15,6 +17,7 @@ mod room_name;
 mod rooms;
 mod serve;
 mod stores;
+mod token;
 mod tombstones;
 
 use std::{
@@ -91,6 +94,12 @@ enum Command {
     /// Erase what is left of a room that was deleted for good
     #[command(long_about = format!("{}\n\n{STORES}", purge::HELP), after_help = room_name::HELP)]
     Purge(purge::Arguments),
+    /// List what was done and refused
+    #[command(long_about = format!("{}\n\n{STORES}", audit::HELP))]
+    Audit(audit::Arguments),
+    /// Make, list and revoke access tokens
+    #[command(subcommand, long_about = format!("{}\n\n{STORES}", token::HELP))]
+    Token(token::Command),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -140,6 +149,8 @@ impl Cli {
             Some(Command::Purge(arguments)) => {
                 with_stores(self.options, async |stores, config| purge::run(arguments, stores, config).await)
             }
+            Some(Command::Audit(arguments)) => with_stores(self.options, async |stores, _| audit::run(arguments, stores).await),
+            Some(Command::Token(command)) => with_stores(self.options, async |stores, _| token::run(command, stores).await),
             Some(Command::Config(command)) => config::run(command, self.options),
             Some(Command::Api(command)) => api::run(command, self.options),
         };

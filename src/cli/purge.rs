@@ -8,7 +8,10 @@ use serde_json::Value;
 use yhub::{Config, Stores};
 use yhub_documents::Purged;
 
-use super::room_name::{RoomName, written};
+use super::{
+    audit,
+    room_name::{RoomName, written},
+};
 
 /// What `--help` says.
 pub(super) const HELP: &str = "\
@@ -24,7 +27,8 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(Arguments { room: RoomName(room) }: Arguments, stores: Stores, config: &Config) -> anyhow::Result<()> {
     let name = written(&room);
-    match stores.documents(config)?.purge(&room, Some("operator"), None).await? {
+    let record = audit::record(&stores, "purge", Some(&room)).await?;
+    match stores.documents(config)?.purge(&room, Some("operator"), Some(&record)).await? {
         Purged::Done(receipt) => {
             let receipt: Value = serde_json::from_str(&receipt.json).context("the receipt is no JSON")?;
             Ok(writeln!(io::stdout().lock(), "{receipt:#}")?)

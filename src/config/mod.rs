@@ -5,6 +5,7 @@
 //! checked before anything starts.
 
 mod assets;
+mod audit;
 mod auth;
 mod compute;
 mod default_file;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use assets::branches;
 pub use assets::{AssetCache, Assets, Files};
+pub use audit::Audit;
 pub use auth::{Auth, AuthMode, Everyone};
 pub use compute::Compute;
 pub use default_file::default_file;
@@ -77,6 +79,8 @@ pub struct Config {
     pub worker: Worker,
     /// What becomes of deleted documents.
     pub deletion: Deletion,
+    /// The records of what was done and refused.
+    pub audit: Audit,
     /// Merging and comparing documents.
     pub compute: Compute,
     /// The storage engines in the data directory.
@@ -107,6 +111,7 @@ impl Default for Config {
             stream: Stream::default(),
             worker: Worker::default(),
             deletion: Deletion::default(),
+            audit: Audit::default(),
             compute: Compute::default(),
             embedded: Embedded::default(),
             redis: Redis::default(),
@@ -177,6 +182,7 @@ impl Config {
             stream,
             worker,
             deletion,
+            audit,
             compute,
             embedded,
             redis,
@@ -197,6 +203,7 @@ impl Config {
         problems.extend(problems_of(stream));
         problems.extend(problems_of(worker));
         problems.extend(problems_of(deletion));
+        problems.extend(problems_of(audit));
         problems.extend(problems_of(compute));
         problems.extend(problems_of(embedded));
         problems.extend(problems_of(redis));
@@ -297,6 +304,7 @@ const SCHEMA: &[SectionInfo] = &[
     SectionInfo::of::<Stream>(),
     SectionInfo::of::<Worker>(),
     SectionInfo::of::<Deletion>(),
+    SectionInfo::of::<Audit>(),
     SectionInfo::of::<Compute>(),
     SectionInfo::of::<Embedded>(),
     SectionInfo::of::<Redis>(),

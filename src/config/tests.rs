@@ -165,7 +165,7 @@ fn an_unknown_key_is_named_with_its_origin_and_the_nearest_known_one() {
         (
             "",
             &[("YHUB__", "x")],
-            "known are role, data_dir and the sections server, auth, limits, room, stream, worker, deletion, compute, embedded, redis, postgres",
+            "known are role, data_dir and the sections server, auth, limits, room, stream, worker, deletion, audit, compute, embedded, redis, postgres",
         ),
         (
             "[colours]",

@@ -22,7 +22,7 @@ pub(crate) fn run(directory: &Path, arguments: &[&str]) -> (i32, String, String)
 }
 
 /// Exit code, stdout and stderr of something that must end by itself.
-fn finished(command: &mut Command) -> (i32, String, String) {
+pub(crate) fn finished(command: &mut Command) -> (i32, String, String) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let status = wait(&mut child);
     let text = |pipe: &mut dyn Read| {

@@ -23,6 +23,7 @@ mod load_failure;
 mod node;
 mod operate;
 mod orphans;
+mod records;
 mod rest;
 mod rest_deletion;
 mod rest_history;

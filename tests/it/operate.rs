@@ -51,18 +51,18 @@ async fn text(ground: &Ground, docid: &str) -> String {
 }
 
 /// What a command prints that must succeed.
-fn done(dir: &Path, arguments: &[&str]) -> String {
+pub(crate) fn done(dir: &Path, arguments: &[&str]) -> String {
     let (code, stdout, stderr) = run(dir, arguments);
     assert_eq!(code, 0, "{arguments:?}: {stdout}{stderr}");
     stdout
 }
 
-fn json(dir: &Path, arguments: &[&str]) -> Value {
+pub(crate) fn json(dir: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(&done(dir, &[arguments, &["--json"]].concat())).unwrap()
 }
 
 /// What a command says that must fail, with this exit code.
-fn refused(dir: &Path, arguments: &[&str], code: i32) -> String {
+pub(crate) fn refused(dir: &Path, arguments: &[&str], code: i32) -> String {
     let (found, stdout, stderr) = run(dir, arguments);
     assert_eq!((found, stdout.as_str()), (code, ""), "{arguments:?}: {stderr}");
     stderr

@@ -118,6 +118,7 @@ impl Rig {
                 poison: settings.poison,
             },
             janitor: None,
+            forgets: None,
             max_connections: 1_000,
         });
         let (alive, held) = mpsc::channel(1);

@@ -134,7 +134,7 @@ impl World {
             gate.turn().await;
         }
         let hold = Hold { room: self.rig.room.clone(), by: "law".into(), reason: "case 7".into(), at_ms: 1 };
-        self.documents(&gate).deletions().hold(&hold).await.unwrap();
+        self.documents(&gate).deletions().hold(&hold, None).await.unwrap();
     }
 
     /// The whole document, or none.

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use yhub::{Config, Stores};
 use yhub_core::RoomId;
 use yhub_documents::{Documents, QuarantineReason, SetAside};
-use yhub_store::{QuarantineId, QuarantineRecord};
+use yhub_store::{AuditRecord, QuarantineId, QuarantineRecord};
 
 use super::{
+    audit,
     output::{Form, Listing, Table, utc},
     room_name::{self, RoomName, written},
     stores::{Quarantined, quarantined},
@@ -78,7 +79,7 @@ pub(super) async fn run(command: Command, stores: Stores, config: &Config) -> an
         Command::List { room, listing } => list(&stores, room, listing).await,
         Command::Show { room: RoomName(room), id, form } => show::run(&stores, &room, &QuarantineId(id), form).await,
         Command::Release { room: RoomName(room), id } => release(&stores, config, &room, &QuarantineId(id)).await,
-        Command::Add { room: RoomName(room), reason } => add(&stores.documents(config)?, &room, reason).await,
+        Command::Add { room: RoomName(room), reason } => add(&stores, &stores.documents(config)?, &room, reason).await,
     }
 }
 
@@ -143,10 +144,15 @@ fn in_json(room: &RoomId, id: &QuarantineId, quarantined: &Quarantined) -> Value
 
 async fn release(stores: &Stores, config: &Config, room: &RoomId, id: &QuarantineId) -> anyhow::Result<()> {
     let name = written(room);
-    if !quarantined(stores, Some(room)).await?.contains_key(&(room.clone(), id.clone())) {
+    let Some(found) = quarantined(stores, Some(room)).await?.remove(&(room.clone(), id.clone())) else {
         anyhow::bail!("nothing of {name} is set aside under the name {:?}; see `yhub quarantine list`", id.0);
+    };
+    let audit = AuditRecord { detail: id.0.clone(), ..audit::record(stores, "quarantine.release", Some(room)).await? };
+    let released = stores.documents(config)?.release(room, id, Some(&audit)).await?;
+    if found.record.is_none() {
+        // Nothing was changed in the document store with which the record could have been written.
+        stores.audit.append(&[audit]).await?;
     }
-    let released = stores.documents(config)?.release(room, id, None).await?;
     // What failed before says nothing about the attempts that follow.
     stores.failures.forget_failures(room).await?;
     let said = match released {
@@ -156,12 +162,18 @@ async fn release(stores: &Stores, config: &Config, room: &RoomId, id: &Quarantin
     Ok(writeln!(io::stdout().lock(), "{said}")?)
 }
 
-async fn add(documents: &Documents, room: &RoomId, reason: String) -> anyhow::Result<()> {
+async fn add(stores: &Stores, documents: &Documents, room: &RoomId, reason: String) -> anyhow::Result<()> {
     let name = written(room);
     let operator = || "operator".to_owned();
-    let why = QuarantineReason { class: operator(), signature: operator(), reason, from: None };
+    let mut audit = audit::record(stores, "quarantine.add", Some(room)).await?;
+    let why = QuarantineReason { class: operator(), signature: operator(), reason: reason.clone(), from: None };
     let said = match documents.quarantine(room, why).await? {
-        SetAside::Done { id } => format!("set the stream of {name} aside as {}", id.0),
+        SetAside::Done { id } => {
+            // The stream was moved in the log, which is no part of any transaction of the document store.
+            audit.detail = format!("{}: {reason}", id.0);
+            stores.audit.append(&[audit]).await?;
+            format!("set the stream of {name} aside as {}", id.0)
+        }
         SetAside::Nothing => anyhow::bail!("there is nothing to set aside: the stream of {name} holds no entries"),
         SetAside::TooMany { count } => {
             anyhow::bail!("{count} streams of {name} are set aside already, and every load reads them all; release one first")

@@ -314,6 +314,17 @@ mod tests {
         assert_eq!(worker_settings(&config).concurrency, 0, "a server takes none, also where 0 means one per core");
     }
 
+    #[tokio::test]
+    async fn records_are_kept_for_days_or_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::for_testing(dir.path());
+        let stores = open_stores(&config).await.unwrap();
+        for (days, kept) in [(0, None), (1, Some(DAY)), (365, Some(DAY * 365)), (36_500, Some(DAY * 36_500))] {
+            config.audit.keep_days = days;
+            assert_eq!(forgets(&config, &stores).keep_records, kept);
+        }
+    }
+
     #[test]
     fn engines_are_told_what_is_configured() {
         let mut config = Config::for_testing("somewhere");

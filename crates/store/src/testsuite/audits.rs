@@ -105,7 +105,7 @@ pub async fn texts_are_cut_at_their_bounds(rig: DocStoreRig) {
         detail: format!("\0{}", long()),
         count: 1,
     };
-    rig.audit.append(&[written.clone()]).await.expect("append");
+    rig.audit.append(std::slice::from_ref(&written)).await.expect("append");
     let found = &all(&rig).await[0];
     let is_cut = |text: &str, max: usize| text.len() <= max && text.len() > max - 4 && long().starts_with(text);
     let some = |text: &Option<String>| text.clone().expect("it is there");

@@ -85,34 +85,34 @@ type Created = Result<AccessToken, CreateTokenError>;
 
 /// Makes a token, in a transaction of its own.
 async fn create(tx: &mut Conn<'_>, mut token: AccessToken, audit: Option<&AuditRecord>) -> Result<Created, Stop<Created>> {
-    let refused = |error| Err(Stop::Outcome(Err(error)));
+    let refused = |error| Stop::Outcome(Err(error));
     if let (Some(root), Some(parent)) = (token.ancestors.first(), token.ancestors.last()) {
         // Whoever revokes takes that lock, too: either we see theirs, or they come after us and see ours.
         tokens::lock(tx, root).await?;
         let Some(((found, _), _, (_, expires_ms, revoked_ms))) = tokens::token(tx, parent).await? else {
-            return refused(CreateTokenError::ParentGone { id: parent.clone() });
+            return Err(refused(CreateTokenError::ParentGone { id: parent.clone() }));
         };
         let mut line = tokens::lineage(tx, parent).await?;
         line.push((found.clone(), Some(found), expires_ms, revoked_ms));
         if !line.iter().map(|(id, ..)| id).eq(&token.ancestors) {
-            return refused(CreateTokenError::ParentGone { id: parent.clone() });
+            return Err(refused(CreateTokenError::ParentGone { id: parent.clone() }));
         }
         for (id, is_there, expires_ms, revoked_ms) in line {
             if is_there.is_none() {
-                return refused(CreateTokenError::ParentGone { id });
+                return Err(refused(CreateTokenError::ParentGone { id }));
             }
             if revoked_ms.is_some() {
-                return refused(CreateTokenError::ParentRevoked { id });
+                return Err(refused(CreateTokenError::ParentRevoked { id }));
             }
             let Some(expires_ms) = expires_ms.map(|ms| u64::try_from(ms).unwrap_or(0)) else { continue };
             if expires_ms <= token.created_ms {
-                return refused(CreateTokenError::ParentExpired { id });
+                return Err(refused(CreateTokenError::ParentExpired { id }));
             }
             token.expires_ms = Some(token.expires_ms.map_or(expires_ms, |own| own.min(expires_ms)));
         }
     }
     if !tokens::insert(tx, &token).await? {
-        return refused(CreateTokenError::Taken { id: token.id });
+        return Err(refused(CreateTokenError::Taken { id: token.id }));
     }
     audits::append_some(tx, audit).await?;
     Ok(Ok(token))

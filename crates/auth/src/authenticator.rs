@@ -206,6 +206,9 @@ impl Authenticator {
                 // The token is somebody else's now. Whoever holds it has to come again.
                 Err(AuthError::refused("it belongs to another user now"))
             }
+            Answer::Allowed(found) if found.expires_ms.is_some_and(|expires_ms| expires_ms <= self.time.now_ms()) => {
+                Err(AuthError::Denied)
+            }
             Answer::Allowed(found) => {
                 let expires_ms = [caller.expires_ms, found.expires_ms].into_iter().flatten().min();
                 Ok(Allowed { access: found.access, expires_ms })

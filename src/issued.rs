@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use rand::RngCore;
 use sha2::{Digest, Sha256};
 use yhub_auth::{AuthError, Caller};
 use yhub_core::{
@@ -74,7 +75,9 @@ impl Issued {
         let token = TokenText::parse(text).ok_or_else(|| refused("it is no whole access token"))?;
         let found = self.find(token.id(), freshness).await?;
         // The same words for what is not there and what is wrong: ids are no secret, but nobody has to be helped.
-        let found = found.filter(|found| token.matches(&found.token.secret_hash)).ok_or_else(|| refused("there is no such access token"))?;
+        let found = found
+            .filter(|found| token.matches(&found.token.secret_hash))
+            .ok_or_else(|| refused("there is no such access token"))?;
         self.alive(&found)?;
         let token = found.token;
         let mut claims = Object::default();
@@ -109,7 +112,8 @@ impl Issued {
         // Of a token's text, of which the part with all the randomness is taken.
         let secret = new_token().reveal();
         let ticket = format!("{TICKET}{}", secret.rsplit('_').next().unwrap_or_default());
-        let put = self.0.tickets.put(&hash(&ticket), Bytes::from(Any::Object(object).to_bytes()), within);
+        let (hash, says) = (hash(&ticket), Bytes::from(Any::Object(object).to_bytes()));
+        let put = self.0.tickets.put(&hash, says, within);
         match tokio::time::timeout(ANSWER_WITHIN, put).await {
             Ok(Ok(())) => Ok(ticket),
             Ok(Err(error)) => Err(unavailable("tickets", &error.to_string())),
@@ -124,7 +128,8 @@ impl Issued {
             Err(_) => return Err(unavailable("tickets", "no answer")),
         };
         let says = taken.ok_or_else(|| refused("the ticket was used, is too old, or never was"))?;
-        let (identity, grants, expires_ms) = read_ticket(&says).ok_or_else(|| refused("the ticket says nothing that is understood"))?;
+        let (identity, grants, expires_ms) =
+            read_ticket(&says).ok_or_else(|| refused("the ticket says nothing that is understood"))?;
         if expires_ms <= self.0.time.now_ms() {
             return Err(refused("it has expired"));
         }

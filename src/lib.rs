@@ -1,11 +1,13 @@
 //! The hub as a library: [`Hub::start`] is the door for the binary, for tests, and for whoever embeds a hub.
 
 mod assets;
+mod auth;
 mod author;
 pub mod config;
 mod credentials;
 mod doorkeeper;
 pub mod http;
+mod issued;
 mod names;
 mod origin;
 mod stores;

@@ -19,9 +19,11 @@ use yhub_store_sql::{
 use crate::{
     Config, Stores,
     assets::open_assets,
+    auth::authenticator,
     config::{self, or_cores},
     doorkeeper::Doorkeeper,
     http::Rest,
+    issued::Issued,
     ws::Gate,
 };
 
@@ -215,7 +217,9 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
         move |_| Registry::new(node, handles, alive)
     });
     arbiters.push(own_arbiter);
-    let doorkeeper = Doorkeeper::new(config);
+    let issued = Issued::new(stores.tokens.clone(), stores.tickets.clone(), node.time.clone());
+    let authenticator = authenticator(config, node.time.clone())?;
+    let doorkeeper = Doorkeeper::new(authenticator, issued, true);
     let rest = Rest::new(config, node.documents.clone(), &stores, node.time.clone(), doorkeeper.clone());
     let door = Door { gate: Gate::new(config, doorkeeper), node, registry, rest };
     Ok(Running { door, stores, registry_is_gone, arbiters })

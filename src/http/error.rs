@@ -71,6 +71,12 @@ pub enum HttpError {
         /// The bound.
         within: Duration,
     },
+    /// The caller does not show who they are, or with something that is not valid.
+    #[error("{why}")]
+    Unauthorized {
+        /// What is wrong, without what they have shown.
+        why: String,
+    },
     /// The caller may not do that.
     #[error("that takes the right {needs:?}, which you do not have here")]
     NoAccess {
@@ -136,6 +142,7 @@ impl HttpError {
             Self::InvalidBody { .. } => (StatusCode::BAD_REQUEST, "invalid-body"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
             Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "timeout"),
+            Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Self::NoAccess { .. } => (StatusCode::FORBIDDEN, "no-access"),
             Self::Deleted => (StatusCode::NOT_FOUND, "doc-deleted"),
             Self::Changed => (StatusCode::PRECONDITION_FAILED, "changed"),
@@ -211,6 +218,7 @@ impl HttpError {
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::MethodNotAllowed { allow } => HeaderValue::from_str(allow).ok().map(|allow| (header::ALLOW, allow)),
+            Self::Unauthorized { .. } => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             Self::UpgradeRequired => Some((header::UPGRADE, HeaderValue::from_static("websocket"))),
             Self::TooManyConnections | Self::Unavailable | Self::StillUnderWay => {
                 Some((header::RETRY_AFTER, HeaderValue::from_static("2")))

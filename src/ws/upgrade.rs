@@ -64,14 +64,14 @@ impl Gate {
         let variant = if query.gc { Variant::Gc } else { Variant::Nongc };
         let place = Target::Room(&room);
         let caller = self.0.doorkeeper.identify(head, query.user.as_deref(), place).await?;
-        let access = self.0.doorkeeper.access(&caller, place, Right::Read).await?;
-        let user = self.0.doorkeeper.author(&caller, access, query.user)?;
-        let pass = self.0.doorkeeper.pass(&caller, &room, access.level);
+        let allowed = self.0.doorkeeper.access(&caller, place, Right::Read).await?;
+        let user = self.0.doorkeeper.author(&caller, place, query.user).await?;
+        let pass = self.0.doorkeeper.pass(&caller, &room);
         Ok(SessionParams {
             room,
             variant,
-            level: access.level,
-            expires_at_ms: caller.expires_at_ms,
+            level: allowed.access.level,
+            expires_at_ms: allowed.expires_ms,
             who: caller.who,
             author: Author { user, custom: query.custom },
             pass,
@@ -117,10 +117,12 @@ impl Query {
 mod tests {
     use actix_http::header::{self, HeaderName, HeaderValue};
     use futures_util::FutureExt;
-    use yhub_core::{RoomId, access::Level};
+    use yhub_core::{RoomId, SystemClock, TimeSource, access::Level};
+    use yhub_store::{MemoryTickets, TicketBound};
+    use yhub_store_sql::{SqliteDocs, SqliteDocsOptions};
 
     use super::*;
-    use crate::author::ANONYMOUS;
+    use crate::{auth::authenticator, author::ANONYMOUS, issued::Issued};
 
     fn head(uri: &str, headers: &[(HeaderName, &str)]) -> RequestHead {
         let mut head = RequestHead::default();
@@ -132,7 +134,12 @@ mod tests {
     }
 
     fn check(config: &Config, head: RequestHead) -> Result<SessionParams, HttpError> {
-        let gate = Gate::new(config, Doorkeeper::new(config));
+        let time: Arc<dyn TimeSource> = Arc::new(SystemClock);
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir.path())).unwrap());
+        let tickets = Arc::new(MemoryTickets::new(TicketBound::default(), time.clone()));
+        let auth = authenticator(config, time.clone()).unwrap();
+        let gate = Gate::new(config, Doorkeeper::new(auth, Issued::new(tokens, tickets, time), true));
         let params = gate.check(&head).now_or_never();
         params.expect("nobody is asked where everybody may come in")
     }

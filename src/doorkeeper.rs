@@ -13,8 +13,10 @@ use yhub_core::{
     Checked, Freshness, RoomId,
     access::{Access, Grants, Identity, Level, Purpose, Right, Target, Via},
 };
+use yhub_store::AuditRecord;
 
 use crate::{
+    audit::{Audit, Origin},
     credentials::{self, Place},
     http::HttpError,
     issued::{self, Issued},
@@ -27,6 +29,7 @@ pub(crate) struct Doorkeeper(Arc<Rules>);
 struct Rules {
     auth: Authenticator,
     issued: Issued,
+    audit: Audit,
     /// Need nobody show anything, so that nobody looks at what they show?
     only_open: bool,
 }
@@ -36,6 +39,8 @@ struct Rules {
 pub(crate) struct Caller {
     /// Who they are.
     pub(crate) who: Arc<Identity>,
+    /// Where their request came from.
+    pub(crate) origin: Arc<Origin>,
     shown: Shown,
     credential: Option<Secret>,
 }
@@ -54,8 +59,13 @@ impl Caller {
 
 impl Doorkeeper {
     /// `only_open`: nobody has to show anything.
-    pub(crate) fn new(auth: Authenticator, issued: Issued, only_open: bool) -> Self {
-        Self(Arc::new(Rules { auth, issued, only_open }))
+    pub(crate) fn new(auth: Authenticator, issued: Issued, audit: Audit, only_open: bool) -> Self {
+        Self(Arc::new(Rules { auth, issued, audit, only_open }))
+    }
+
+    /// Where records of what callers do go.
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.0.audit
     }
 
     /// What the hub has issued itself.
@@ -74,6 +84,26 @@ impl Doorkeeper {
     /// 401 if they show nothing or something that is not valid, 403 if they are known and may nothing, 503 if that cannot be
     /// found out.
     pub(crate) async fn identify(&self, head: &RequestHead, user: Option<&str>, place: Target<'_>) -> Result<Caller, HttpError> {
+        let origin = Arc::new(Origin {
+            request_id: uuid::Uuid::new_v4().simple().to_string(),
+            address: head.peer_addr.map(|address| address.ip().to_string()),
+        });
+        let caller = self.identified(head, user, place, origin.clone()).await;
+        if let Err(HttpError::Unauthorized { why }) = &caller {
+            self.0
+                .audit
+                .refused(AuditRecord { detail: why.clone(), ..self.0.audit.record(None, "denied", place, "refused", &origin) });
+        }
+        caller
+    }
+
+    async fn identified(
+        &self,
+        head: &RequestHead,
+        user: Option<&str>,
+        place: Target<'_>,
+        origin: Arc<Origin>,
+    ) -> Result<Caller, HttpError> {
         let shown = if self.0.only_open { None } else { credentials::of_request(head)? };
         let credential = match shown {
             None => None,
@@ -86,7 +116,7 @@ impl Doorkeeper {
             Some((text, _)) => Some(Secret::new(&text).map_err(|error| of_auth(&error, Right::Read))?),
         };
         let mut caller =
-            self.0.recognise(credential, place, Freshness::Cached).await.map_err(|error| of_auth(&error, Right::Read))?;
+            self.0.recognise(credential, place, Freshness::Cached, origin).await.map_err(|error| of_auth(&error, Right::Read))?;
         if let (Via::Open, Some(user)) = (caller.who.via, user) {
             caller.who = Arc::new(Identity::anonymous(user));
         }
@@ -100,8 +130,17 @@ impl Doorkeeper {
     pub(crate) async fn access(&self, caller: &Caller, place: Target<'_>, right: Right) -> Result<Allowed, HttpError> {
         let purpose = if let Right::Purpose(purpose) = right { Some(purpose) } else { None };
         let allowed = self.0.auth.access(&caller.shown, place, purpose, Freshness::Cached).await;
-        let allowed = allowed.map_err(|error| of_auth(&error, right))?;
-        if allowed.access.allows(right) { Ok(allowed) } else { Err(HttpError::NoAccess { needs: right.name() }) }
+        let allowed = allowed.map_err(|error| of_auth(&error, right)).and_then(|allowed| match allowed.access.allows(right) {
+            true => Ok(allowed),
+            false => Err(HttpError::NoAccess { needs: right.name() }),
+        });
+        if let Err(HttpError::NoAccess { needs }) = &allowed {
+            self.0.audit.refused(AuditRecord {
+                detail: format!("needs {needs}"),
+                ..self.0.audit.record(Some(&caller.who), "denied", place, "denied", &caller.origin)
+            });
+        }
+        allowed
     }
 
     /// In whose name a caller writes who asks to write in that of `user`.
@@ -125,14 +164,20 @@ impl Doorkeeper {
 }
 
 impl Rules {
-    async fn recognise(&self, credential: Option<Secret>, place: Target<'_>, freshness: Freshness) -> Result<Caller, AuthError> {
+    async fn recognise(
+        &self,
+        credential: Option<Secret>,
+        place: Target<'_>,
+        freshness: Freshness,
+        origin: Arc<Origin>,
+    ) -> Result<Caller, AuthError> {
         let shown = match &credential {
             Some(secret) if issued::is_ours(secret.expose()) => self.issued.caller(secret.expose(), freshness).await?,
             credential => self.auth.authenticate(credential.as_ref(), place, freshness).await?,
         };
         // A ticket is used up: what counts from here on is what it said.
         let credential = credential.filter(|_| shown.identity.via != Via::Ticket);
-        Ok(Caller { who: Arc::new(shown.identity.clone()), shown, credential })
+        Ok(Caller { who: Arc::new(shown.identity.clone()), origin, shown, credential })
     }
 
     /// What somebody may do in a room after all; what they have shown is looked at again if it is to be fresh.
@@ -140,7 +185,7 @@ impl Rules {
         let place = Target::Room(room);
         let found = match &caller.credential {
             Some(credential) if freshness == Freshness::Fresh => {
-                let found = self.recognise(Some(credential.clone()), place, freshness).await?;
+                let found = self.recognise(Some(credential.clone()), place, freshness, caller.origin.clone()).await?;
                 same_user(caller, found)?
             }
             _ => {
@@ -184,7 +229,11 @@ impl RoomPass {
             }
             Err(AuthError::Unavailable { .. }) => Checked::Unavailable,
             Err(error) => {
-                log::info!(room:% = self.room; "a connection to {} ends, its access was checked: {error}", self.room);
+                let (audit, caller) = (&self.rules.audit, self.caller());
+                audit.refused(AuditRecord {
+                    detail: error.to_string(),
+                    ..audit.record(Some(&caller.who), "session.end", Target::Room(&self.room), "denied", &caller.origin)
+                });
                 Checked::Refused
             }
         }
@@ -207,8 +256,10 @@ impl Pass for RoomPass {
             }
             let renewed = async {
                 let place = Target::Room(&self.room);
-                let found = self.rules.recognise(Some(Secret::new(&token)?), place, Freshness::Fresh).await?;
-                let found = same_user(&self.caller(), found)?;
+                let before = self.caller();
+                let token = Some(Secret::new(&token)?);
+                let found = self.rules.recognise(token, place, Freshness::Fresh, before.origin.clone()).await?;
+                let found = same_user(&before, found)?;
                 let allowed = self.rules.auth.access(&found.shown, place, None, Freshness::Fresh).await?;
                 Ok((found, allowed))
             };

@@ -1,6 +1,7 @@
 //! The hub as a library: [`Hub::start`] is the door for the binary, for tests, and for whoever embeds a hub.
 
 mod assets;
+mod audit;
 mod auth;
 mod author;
 pub mod config;

@@ -19,6 +19,7 @@ use yhub_store_sql::{
 use crate::{
     Config, Stores,
     assets::open_assets,
+    audit::Audit,
     auth::authenticator,
     config::{self, or_cores},
     doorkeeper::Doorkeeper,
@@ -216,11 +217,15 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
         let node = node.clone();
         move |_| Registry::new(node, handles, alive)
     });
-    arbiters.push(own_arbiter);
+    let (audit, gather) = Audit::new(stores.audit.clone(), node.time.clone());
+    own_arbiter.spawn(gather);
     let issued = Issued::new(stores.tokens.clone(), stores.tickets.clone(), node.time.clone());
     let authenticator = authenticator(config, node.time.clone())?;
-    let doorkeeper = Doorkeeper::new(authenticator, issued, true);
+    let doorkeeper = Doorkeeper::new(authenticator, issued, audit, true);
+    let keeper = doorkeeper.clone();
+    own_arbiter.spawn(async move { keeper.keep_fresh().await });
     let rest = Rest::new(config, node.documents.clone(), &stores, node.time.clone(), doorkeeper.clone());
+    arbiters.push(own_arbiter);
     let door = Door { gate: Gate::new(config, doorkeeper), node, registry, rest };
     Ok(Running { door, stores, registry_is_gone, arbiters })
 }

@@ -122,7 +122,7 @@ mod tests {
     use yhub_store_sql::{SqliteDocs, SqliteDocsOptions};
 
     use super::*;
-    use crate::{auth::authenticator, author::ANONYMOUS, issued::Issued};
+    use crate::{audit::Audit, auth::authenticator, author::ANONYMOUS, issued::Issued};
 
     fn head(uri: &str, headers: &[(HeaderName, &str)]) -> RequestHead {
         let mut head = RequestHead::default();
@@ -139,7 +139,8 @@ mod tests {
         let tokens = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir.path())).unwrap());
         let tickets = Arc::new(MemoryTickets::new(TicketBound::default(), time.clone()));
         let auth = authenticator(config, time.clone()).unwrap();
-        let gate = Gate::new(config, Doorkeeper::new(auth, Issued::new(tokens, tickets, time), true));
+        let (audit, _) = Audit::new(tokens.clone(), time.clone());
+        let gate = Gate::new(config, Doorkeeper::new(auth, Issued::new(tokens, tickets, time), audit, true));
         let params = gate.check(&head).now_or_never();
         params.expect("nobody is asked where everybody may come in")
     }

@@ -139,7 +139,10 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
 
 async fn delete(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
     let kind = if call.query.is("hard") { DeleteKind::Hard } else { DeleteKind::Soft };
-    let deleted = rest.documents.delete(call.room(), kind, Some(&call.author.user), None).await;
+    let deleted = {
+        let audit = rest.record(&call, if kind == DeleteKind::Hard { "delete.hard" } else { "delete" });
+        rest.documents.delete(call.room(), kind, Some(&call.author.user), Some(&audit)).await
+    };
     match deleted.map_err(|error| HttpError::of_documents(&error))? {
         Deleted::Kept(tombstone) => Ok(Answer::object(vec![
             ("deletedAt", Any::Number(tombstone.deleted_at_ms as f64)),
@@ -160,7 +163,11 @@ async fn delete(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
 }
 
 async fn restore(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
-    let restored = rest.documents.restore(call.room(), None).await.map_err(|error| HttpError::of_documents(&error))?;
+    let restored = rest
+        .documents
+        .restore(call.room(), Some(&rest.record(&call, "restore")))
+        .await
+        .map_err(|error| HttpError::of_documents(&error))?;
     match restored {
         Restored::Restored => Ok(done("restored")),
         Restored::NotDeleted => Ok(done("it was not deleted")),
@@ -192,14 +199,17 @@ async fn hold(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
     })?;
     let hold = Hold { room: call.room().clone(), by: call.author.user.clone(), reason: reason.to_owned(), at_ms };
     let deletions = rest.documents.deletions();
-    deletions.hold(&hold, None).await.map_err(|error| HttpError::of_store(&error))?;
+    deletions.hold(&hold, Some(&rest.record(&call, "hold"))).await.map_err(|error| HttpError::of_store(&error))?;
     // One that was there stays.
     let found = deletions.hold_of(call.room()).await.map_err(|error| HttpError::of_store(&error))?;
     Ok(hold_answer(&found.unwrap_or(hold)))
 }
 
 async fn release(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
-    let was = rest.documents.deletions().release_hold(call.room(), None).await.map_err(|error| HttpError::of_store(&error))?;
+    let was = {
+        let audit = rest.record(&call, "hold.release");
+        rest.documents.deletions().release_hold(call.room(), Some(&audit)).await.map_err(|error| HttpError::of_store(&error))?
+    };
     Ok(done(if was { "released" } else { "there was no hold" }))
 }
 

@@ -112,6 +112,20 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// As what a call is recorded that changes something outside the document store. What changes that writes its record itself, in
+    /// the same transaction; and who changed a document stands in it.
+    pub(super) fn recorded_as(&self) -> Option<&'static str> {
+        match self.needs {
+            Right::Purpose(Purpose::Prune) => Some("prune"),
+            Right::Purpose(Purpose::Rollback) => Some("rollback"),
+            Right::Purpose(Purpose::Recheck) => Some("recheck"),
+            Right::Purpose(Purpose::Ticket) => Some("ticket.create"),
+            _ => None,
+        }
+    }
+}
+
 /// Does what the endpoint is for.
 pub(crate) type Run = fn(Arc<Rest>, Call) -> BoxFuture<'static, Result<Answer, HttpError>>;
 
@@ -137,6 +151,11 @@ impl Endpoint {
     }
 }
 
+/// The org of this name; `*` is every org, as in grants, and so the hub.
+pub(super) fn org_place(org: &str) -> Target<'_> {
+    if org == "*" { Target::Hub } else { Target::Org(org) }
+}
+
 /// The head of a request, as it was read.
 pub(super) struct Asked {
     pub(super) org: String,
@@ -150,7 +169,7 @@ pub(super) struct Asked {
 impl Asked {
     /// Where something is asked for.
     pub(super) fn place(&self) -> Target<'_> {
-        self.room.as_ref().map_or(Target::Org(&self.org), Target::Room)
+        self.room.as_ref().map_or_else(|| org_place(&self.org), Target::Room)
     }
 }
 

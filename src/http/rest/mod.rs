@@ -31,16 +31,18 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
 use sha2::{Digest, Sha256};
-use yhub_core::{Author, TimeSource};
+use yhub_core::{Author, TimeSource, access::Target};
 use yhub_documents::{AsOf, Documents};
 use yhub_encoding::awareness::AwarenessLimits;
-use yhub_store::ResponseCache;
+use yhub_store::{AuditRecord, ResponseCache};
 
 use self::{
+    answer::Answer,
     body::Bodies,
     conditions::Conditions,
-    endpoint::{Asked, Call, Endpoint, Scope},
+    endpoint::{Asked, Call, Endpoint, Scope, org_place},
     flights::Flights,
     idempotency::Once,
     outgoing::Outgoing,
@@ -135,6 +137,7 @@ impl Rest {
             call.author.custom = author::custom_pairs(call.body.pairs("customAttributions"))?;
         }
         let run = (endpoint.run)(self.clone(), call.clone());
+        let run = self.recorded(endpoint, &call, run);
         let answer = if endpoint.needs.changes() {
             digest.update(format!("{} {} {:?}", request.method(), request.uri(), call.conditions));
             let once = call.room.as_ref().map(|room| Once::of(request.headers(), room, digest)).transpose()?.flatten();
@@ -175,6 +178,31 @@ impl Rest {
         } else {
             Err(HttpError::MethodNotAllowed { allow: allow.join(", ").into() })
         }
+    }
+
+    /// Has what is done outside the document store recorded, when it was done or failed.
+    fn recorded(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        call: &Call,
+        run: BoxFuture<'static, Result<Answer, HttpError>>,
+    ) -> BoxFuture<'static, Result<Answer, HttpError>> {
+        let Some(action) = endpoint.recorded_as() else { return run };
+        let (rest, call) = (self.clone(), call.clone());
+        async move {
+            let answer = run.await;
+            let record = rest.record(&call, action);
+            let result = if answer.is_ok() { "done" } else { "failed" };
+            rest.doorkeeper.audit().write(AuditRecord { result: result.into(), ..record }).await;
+            answer
+        }
+        .boxed()
+    }
+
+    /// The record of what a call does.
+    fn record(&self, call: &Call, action: &str) -> AuditRecord {
+        let place = call.room.as_ref().map_or_else(|| org_place(&call.org), Target::Room);
+        self.doorkeeper.audit().record(Some(&call.caller.who), action, place, "done", &call.caller.origin)
     }
 
     /// Finds out who asks, and whether they may do that.

@@ -4,8 +4,6 @@ use yhub_core::parse_custom_attributions;
 
 use crate::http::HttpError;
 
-/// Who writes when nobody says who they are.
-pub(crate) const ANONYMOUS: &str = "anonymous";
 /// Bytes of the custom attributions of a request, all together.
 const MAX_CUSTOM_BYTES: usize = 4096;
 /// Bytes of the name that a user gives themselves.

@@ -7,15 +7,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use rand::RngCore;
 use sha2::{Digest, Sha256};
 use yhub_auth::{AuthError, Caller};
 use yhub_core::{
     Freshness, TimeSource,
-    access::{Grants, Identity, MAX_USER_BYTES, TOKEN_RANDOM_BYTES, TokenText, Via},
+    access::{Grants, Identity, MAX_USER_BYTES, TokenText, Via},
 };
 use yhub_encoding::{Any, Object};
 use yhub_store::{AccessTokenStore, FoundToken, TicketStore};
+
+use crate::new_token;
 
 /// What every ticket begins with.
 const TICKET: &str = "yhubt_";
@@ -109,8 +110,9 @@ impl Issued {
         if let Some(token) = &says.token {
             object.insert("token", token.as_str().into());
         }
-        // Of a token's text, of which the part with all the randomness is taken.
-        let secret = new_token().reveal();
+        let made = new_token().map_err(|error| unavailable("tickets", &error.to_string()))?;
+        // Of a token's text the part with all the randomness.
+        let secret = made.reveal();
         let ticket = format!("{TICKET}{}", secret.rsplit('_').next().unwrap_or_default());
         let (hash, says) = (hash(&ticket), Bytes::from(Any::Object(object).to_bytes()));
         let put = self.0.tickets.put(&hash, says, within);
@@ -119,6 +121,19 @@ impl Issued {
             Ok(Err(error)) => Err(unavailable("tickets", &error.to_string())),
             Err(_) => Err(unavailable("tickets", "no answer")),
         }
+    }
+
+    /// The access tokens from which one descends that `who` makes: their own and its ancestors.
+    ///
+    /// # Errors
+    /// If theirs is not good any more, or that cannot be found out.
+    pub(crate) async fn lineage(&self, who: &Identity) -> Result<Vec<String>, AuthError> {
+        let Some(id) = token_of(who) else { return Ok(Vec::new()) };
+        let found = self.find(id, Freshness::Fresh).await?.ok_or_else(|| refused("its access token is not there any more"))?;
+        self.alive(&found)?;
+        let mut lineage = found.token.ancestors;
+        lineage.push(found.token.id);
+        Ok(lineage)
     }
 
     async fn of_ticket(&self, text: &str) -> Result<Caller, AuthError> {
@@ -172,13 +187,6 @@ impl Issued {
         }
         if found.is_alive(self.0.time.now_ms()) { Ok(()) } else { Err(refused("it has expired")) }
     }
-}
-
-/// A new access token's text.
-pub(crate) fn new_token() -> TokenText {
-    let mut random = [0; TOKEN_RANDOM_BYTES];
-    rand::rng().fill_bytes(&mut random);
-    TokenText::new(&random)
 }
 
 /// The id of the access token by which somebody came in, themselves or through a ticket.

@@ -83,6 +83,12 @@ pub enum HttpError {
         /// The right.
         needs: &'static str,
     },
+    /// The caller wants to hand on what they do not have.
+    #[error("nobody can give more than they have, and {what} is more than you have")]
+    Beyond {
+        /// What, as a grant.
+        what: String,
+    },
     /// The document was deleted.
     #[error("Not Found: the document was deleted")]
     Deleted,
@@ -144,6 +150,7 @@ impl HttpError {
             Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "timeout"),
             Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Self::NoAccess { .. } => (StatusCode::FORBIDDEN, "no-access"),
+            Self::Beyond { .. } => (StatusCode::FORBIDDEN, "beyond"),
             Self::Deleted => (StatusCode::NOT_FOUND, "doc-deleted"),
             Self::Changed => (StatusCode::PRECONDITION_FAILED, "changed"),
             Self::TooCostly { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "too-costly"),

@@ -122,7 +122,7 @@ mod tests {
     use yhub_store_sql::{SqliteDocs, SqliteDocsOptions};
 
     use super::*;
-    use crate::{audit::Audit, auth::authenticator, author::ANONYMOUS, issued::Issued};
+    use crate::{audit::Audit, auth::authenticator, issued::Issued};
 
     fn head(uri: &str, headers: &[(HeaderName, &str)]) -> RequestHead {
         let mut head = RequestHead::default();
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(params.author.user, "ann");
         assert_eq!(params.author.custom, [("k", "v"), ("x", "")].map(|(key, value)| (key.to_owned(), value.to_owned())));
         let plain = check(&config, head("/api/ws/v1/a/b?gc=0", &[])).unwrap();
-        assert_eq!((plain.variant, plain.author.user.as_str(), plain.level), (Variant::Gc, ANONYMOUS, Level::Write));
+        assert_eq!((plain.variant, plain.author.user.as_str(), plain.level), (Variant::Gc, "anonymous", Level::Write));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub(crate) mod openapi;
 mod outgoing;
 pub(crate) mod reference;
 mod rooms;
+mod tokens;
 mod values;
 mod view;
 mod ydoc;
@@ -36,7 +37,7 @@ use sha2::{Digest, Sha256};
 use yhub_core::{Author, TimeSource, access::Target};
 use yhub_documents::{AsOf, Documents};
 use yhub_encoding::awareness::AwarenessLimits;
-use yhub_store::{AuditRecord, ResponseCache};
+use yhub_store::{AccessTokenStore, AuditRecord, AuditStore, ResponseCache};
 
 use self::{
     answer::Answer,
@@ -57,7 +58,9 @@ use crate::{
 
 /// All endpoints.
 fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
-    [ydoc::ENDPOINTS, history::ENDPOINTS, deletion::ENDPOINTS, rooms::ENDPOINTS, access::ENDPOINTS].into_iter().flatten()
+    [ydoc::ENDPOINTS, history::ENDPOINTS, deletion::ENDPOINTS, rooms::ENDPOINTS, access::ENDPOINTS, tokens::ENDPOINTS]
+        .into_iter()
+        .flatten()
 }
 
 /// What answers requests about documents.
@@ -71,6 +74,8 @@ pub(crate) struct Rest {
     cache: Arc<dyn ResponseCache>,
     /// Answers to requests with a key.
     records: Arc<dyn ResponseCache>,
+    tokens: Arc<dyn AccessTokenStore>,
+    audits: Arc<dyn AuditStore>,
     time: Arc<dyn TimeSource>,
     answers: Flights<AsOf<Bytes>>,
     outgoing: Outgoing,
@@ -97,6 +102,8 @@ impl Rest {
             documents,
             cache: stores.cache.clone(),
             records: stores.records.clone(),
+            tokens: stores.tokens.clone(),
+            audits: stores.audit.clone(),
             time,
             answers: Flights::default(),
             outgoing,

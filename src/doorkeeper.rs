@@ -10,13 +10,16 @@ use futures_util::{FutureExt, future::BoxFuture};
 use yhub_actors::Pass;
 use yhub_auth::{Allowed, AuthError, Authenticator, Caller as Shown, Secret};
 use yhub_core::{
-    Checked, Freshness, RoomId,
+    Checked, Freshness, RoomId, TimeSource,
     access::{Access, Grants, Identity, Level, Purpose, Right, Target, Via},
 };
 use yhub_store::AuditRecord;
 
 use crate::{
+    Config,
     audit::{Audit, Origin},
+    auth::authenticator,
+    config::AuthMode,
     credentials::{self, Place},
     http::HttpError,
     issued::{self, Issued},
@@ -30,6 +33,8 @@ struct Rules {
     auth: Authenticator,
     issued: Issued,
     audit: Audit,
+    /// Are access tokens of this hub taken?
+    takes_tokens: bool,
     /// Need nobody show anything, so that nobody looks at what they show?
     only_open: bool,
 }
@@ -58,9 +63,14 @@ impl Caller {
 }
 
 impl Doorkeeper {
-    /// `only_open`: nobody has to show anything.
-    pub(crate) fn new(auth: Authenticator, issued: Issued, audit: Audit, only_open: bool) -> Self {
-        Self(Arc::new(Rules { auth, issued, audit, only_open }))
+    /// As `config` says.
+    ///
+    /// # Errors
+    /// If keys or addresses in it cannot be used.
+    pub(crate) fn new(config: &Config, issued: Issued, audit: Audit, time: &Arc<dyn TimeSource>) -> anyhow::Result<Self> {
+        let (auth, modes) = (authenticator(config, everyone(config), time)?, &config.auth.mode);
+        let (takes_tokens, only_open) = (modes.contains(AuthMode::Token), modes.is_open_only());
+        Ok(Self(Arc::new(Rules { auth, issued, audit, takes_tokens, only_open })))
     }
 
     /// Where records of what callers do go.
@@ -172,6 +182,9 @@ impl Rules {
         origin: Arc<Origin>,
     ) -> Result<Caller, AuthError> {
         let shown = match &credential {
+            Some(secret) if issued::is_ours(secret.expose()) && !self.takes_tokens && !issued::is_ticket(secret.expose()) => {
+                return Err(AuthError::Refused { why: "this hub takes no access tokens".into() });
+            }
             Some(secret) if issued::is_ours(secret.expose()) => self.issued.caller(secret.expose(), freshness).await?,
             credential => self.auth.authenticate(credential.as_ref(), place, freshness).await?,
         };
@@ -283,7 +296,7 @@ fn of_auth(error: &AuthError, right: Right) -> HttpError {
 }
 
 /// What everybody may do while nobody has to show who they are.
-pub(crate) fn everyone(config: &crate::Config) -> Access {
+fn everyone(config: &Config) -> Access {
     let named = config.auth.purposes.iter().filter_map(|name| Purpose::of_name(name));
     if config.auth.may_write() {
         // Whoever says of themselves who they are writes in whatever name they like.

@@ -20,7 +20,6 @@ use crate::{
     Config, Stores,
     assets::open_assets,
     audit::Audit,
-    auth::authenticator,
     config::{self, or_cores},
     doorkeeper::Doorkeeper,
     http::Rest,
@@ -193,7 +192,7 @@ pub(crate) fn documents(config: &Config, stores: &Stores, threads: usize) -> any
 /// Starts the actors on stores that the caller has opened.
 pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Running> {
     let node = Node::new(NodeParts {
-        access_policy: AccessPolicy::default(),
+        access_policy: AccessPolicy { sweep: config.auth.sweep_ms.duration(), grace: config.auth.grace_ms.duration() },
         documents: documents(config, &stores, or_cores(config.compute.threads))?,
         admin: Some(stores.admin.clone()),
         serves: config.role.serves(),
@@ -220,8 +219,7 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
     let (audit, gather) = Audit::new(stores.audit.clone(), node.time.clone());
     own_arbiter.spawn(gather);
     let issued = Issued::new(stores.tokens.clone(), stores.tickets.clone(), node.time.clone());
-    let authenticator = authenticator(config, node.time.clone())?;
-    let doorkeeper = Doorkeeper::new(authenticator, issued, audit, true);
+    let doorkeeper = Doorkeeper::new(config, issued, audit, &node.time)?;
     let keeper = doorkeeper.clone();
     own_arbiter.spawn(async move { keeper.keep_fresh().await });
     let rest = Rest::new(config, node.documents.clone(), &stores, node.time.clone(), doorkeeper.clone());

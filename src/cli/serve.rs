@@ -98,7 +98,7 @@ impl Running {
                     line("role", &format!("{}: {role}", config.role));
                 }
                 config.places().iter().for_each(|(name, place)| line(name, place));
-                line("access", config.auth.in_words());
+                line("access", &config.auth.in_words());
                 text
             }
         }

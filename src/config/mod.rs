@@ -7,11 +7,13 @@
 mod assets;
 mod audit;
 mod auth;
+mod auth_callback;
 mod compute;
 mod default_file;
 mod deletion;
 mod embedded;
 mod error;
+mod jwt;
 mod limits;
 mod places;
 mod postgres;
@@ -36,12 +38,15 @@ use serde::{Deserialize, Serialize};
 pub(crate) use assets::branches;
 pub use assets::{AssetCache, Assets, Files};
 pub use audit::Audit;
-pub use auth::{Auth, AuthMode, Everyone};
+pub use auth::{Auth, AuthMode, AuthModes, Everyone};
+pub use auth_callback::{AuthCallback, CallbackKind};
 pub use compute::Compute;
 pub use default_file::default_file;
 pub use deletion::Deletion;
 pub use embedded::{Durability, Embedded};
 pub use error::{ConfigError, Problem};
+pub(crate) use jwt::KeySource;
+pub use jwt::{Jwt, KeyFile};
 pub use limits::Limits;
 pub use postgres::Postgres;
 pub use redis::Redis;
@@ -69,6 +74,10 @@ pub struct Config {
     pub server: Server,
     /// Who may do what.
     pub auth: Auth,
+    /// Signed tokens.
+    pub jwt: Jwt,
+    /// The application's back end.
+    pub auth_callback: AuthCallback,
     /// What clients may send.
     pub limits: Limits,
     /// Documents that are open.
@@ -106,6 +115,8 @@ impl Default for Config {
             data_dir: PathBuf::from("./data"),
             server: Server::default(),
             auth: Auth::default(),
+            jwt: Jwt::default(),
+            auth_callback: AuthCallback::default(),
             limits: Limits::default(),
             room: Room::default(),
             stream: Stream::default(),
@@ -177,6 +188,8 @@ impl Config {
             data_dir,
             server,
             auth,
+            jwt,
+            auth_callback,
             limits,
             room,
             stream,
@@ -198,6 +211,8 @@ impl Config {
         }
         problems.extend(problems_of(server));
         problems.extend(problems_of(auth));
+        problems.extend(problems_of(jwt));
+        problems.extend(problems_of(auth_callback));
         problems.extend(problems_of(limits));
         problems.extend(problems_of(room));
         problems.extend(problems_of(stream));
@@ -212,6 +227,12 @@ impl Config {
         problems.extend(problems_of(s3));
         problems.extend(problems_of(files));
         problems.extend(problems_of(asset_cache));
+        if auth.mode.contains(AuthMode::Jwt) {
+            jwt.check_used(&mut problems);
+        }
+        if auth.mode.contains(AuthMode::Callback) {
+            auth_callback.check_used(auth.mode.contains(AuthMode::Jwt), &mut problems);
+        }
         if role.serves() {
             auth.check_listen(server, &mut problems);
         }
@@ -299,6 +320,8 @@ const SCHEMA: &[SectionInfo] = &[
     },
     SectionInfo::of::<Server>(),
     SectionInfo::of::<Auth>(),
+    SectionInfo::of::<Jwt>(),
+    SectionInfo::of::<AuthCallback>(),
     SectionInfo::of::<Limits>(),
     SectionInfo::of::<Room>(),
     SectionInfo::of::<Stream>(),

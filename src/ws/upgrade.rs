@@ -122,7 +122,7 @@ mod tests {
     use yhub_store_sql::{SqliteDocs, SqliteDocsOptions};
 
     use super::*;
-    use crate::{audit::Audit, auth::authenticator, issued::Issued};
+    use crate::{audit::Audit, issued::Issued};
 
     fn head(uri: &str, headers: &[(HeaderName, &str)]) -> RequestHead {
         let mut head = RequestHead::default();
@@ -138,9 +138,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let tokens = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir.path())).unwrap());
         let tickets = Arc::new(MemoryTickets::new(TicketBound::default(), time.clone()));
-        let auth = authenticator(config, time.clone()).unwrap();
         let (audit, _) = Audit::new(tokens.clone(), time.clone());
-        let gate = Gate::new(config, Doorkeeper::new(auth, Issued::new(tokens, tickets, time), audit, true));
+        let gate = Gate::new(config, Doorkeeper::new(config, Issued::new(tokens, tickets, time.clone()), audit, &time).unwrap());
         let params = gate.check(&head).now_or_never();
         params.expect("nobody is asked where everybody may come in")
     }

@@ -86,15 +86,13 @@ impl fmt::Debug for Authenticator {
 }
 
 impl Authenticator {
-    /// With these methods, each once. A credential is for the first that takes it.
+    /// With these methods, each once. A credential is for the first that takes it. With none everybody is refused but those whom
+    /// others let in, see [`Caller::new`].
     ///
     /// # Errors
-    /// If there is none, one stands twice, or one cannot do without another.
+    /// If one stands twice, or one cannot do without another.
     pub fn new(methods: Vec<Method>, time: Arc<dyn TimeSource>) -> Result<Self, OptionsError> {
         let count = |name: &str| methods.iter().filter(|method| method.name() == name).count();
-        if methods.is_empty() {
-            return Err(OptionsError::new("there is no way to show who one is", "choose at least one method"));
-        }
         if let Some(twice) = methods.iter().find(|method| count(method.name()) > 1) {
             return Err(OptionsError::new(format!("the method {:?} stands twice", twice.name()), "name each once"));
         }

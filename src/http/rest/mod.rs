@@ -21,7 +21,7 @@ mod values;
 mod view;
 mod ydoc;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse, Responder,
@@ -75,6 +75,8 @@ pub(crate) struct Rest {
     /// Answers to requests with a key.
     records: Arc<dyn ResponseCache>,
     tokens: Arc<dyn AccessTokenStore>,
+    ticket: Duration,
+    ticket_session: Duration,
     audits: Arc<dyn AuditStore>,
     time: Arc<dyn TimeSource>,
     answers: Flights<AsOf<Bytes>>,
@@ -103,6 +105,8 @@ impl Rest {
             cache: stores.cache.clone(),
             records: stores.records.clone(),
             tokens: stores.tokens.clone(),
+            ticket: config.auth.ticket_ms.duration(),
+            ticket_session: config.auth.ticket_session_ms.duration(),
             audits: stores.audit.clone(),
             time,
             answers: Flights::default(),

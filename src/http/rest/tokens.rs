@@ -24,11 +24,6 @@ use crate::{
     new_token,
 };
 
-/// A ticket has to be used within so long.
-const TICKET_WITHIN: Duration = Duration::from_secs(30);
-/// A connection that came in by a ticket ends after so long, unless it is said otherwise, and at the latest.
-const TICKET_SESSION: Duration = Duration::from_secs(12 * 3600);
-const TICKET_SESSION_AT_MOST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Entries of a page, unless it is said, and at most.
 const PAGE: u64 = 100;
 const MAX_PAGE: u64 = 1_000;
@@ -47,7 +42,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         needs_if: None,
         summary: "Let a browser into a document, once",
         about: "For a WebSocket connection of somebody whom the application knows, which shows the ticket as `yauth` in its address \
-                within 30 s. A ticket is used up by that. Who makes it can give no more than they have.",
+                within `auth.ticket_ms`. A ticket is used up by that. Who makes it can give no more than they have.",
         query: &[],
         body: Some(&[
             param("user", Kind::Text, "The user id under which it lets in."),
@@ -55,7 +50,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             param(
                 "session",
                 Kind::Count,
-                "The connection ends after so many milliseconds; 12 hours if not given, at most 7 days.",
+                "The connection ends after so many milliseconds, at most and if not given `auth.ticket_session_ms`.",
             ),
         ]),
         conditional: false,
@@ -178,7 +173,8 @@ async fn ticket(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
         _ => (Level::Write, Right::Write),
     };
     let allowed = rest.doorkeeper.access(&call.caller, place, right).await?;
-    let session = call.body.count("session").map_or(TICKET_SESSION, Duration::from_millis).min(TICKET_SESSION_AT_MOST);
+    let (within, longest) = (rest.ticket, rest.ticket_session);
+    let session = call.body.count("session").map_or(longest, Duration::from_millis).min(longest);
     let until = rest.time.now_ms().saturating_add(session.as_millis() as u64);
     let expires_ms = [Some(until), allowed.expires_ms, call.caller.expires_ms()].into_iter().flatten().min().unwrap_or(until);
     let room = call.room();
@@ -189,10 +185,10 @@ async fn ticket(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
     };
     let grants = Grants::new(vec![Grant { scope, access: Access { level, purposes: Purposes::NONE } }]);
     let says = TicketFor { user, grants, expires_ms, token: token_of(&call.caller.who).map(str::to_owned) };
-    let ticket = rest.doorkeeper.issued().ticket(&says, TICKET_WITHIN).await.map_err(|_| HttpError::Unavailable)?;
+    let ticket = rest.doorkeeper.issued().ticket(&says, within).await.map_err(|_| HttpError::Unavailable)?;
     Ok(Answer::object(vec![
         ("ticket", ticket.as_str().into()),
-        ("within", Any::Number(TICKET_WITHIN.as_millis() as f64)),
+        ("within", Any::Number(within.as_millis() as f64)),
         ("expiresAt", Any::Number(expires_ms as f64)),
     ]))
 }

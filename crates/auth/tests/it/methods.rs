@@ -136,7 +136,6 @@ async fn what_somebody_may_ends_with_their_token() {
 fn methods_must_go_together() {
     let web = Web::start(|_| WebReply::Never);
     for (methods, expected) in [
-        (vec![], "no way"),
         (vec![jwt(), jwt()], "twice"),
         (vec![callback(&web, CallbackForm::Get, &time())], "by GET"),
         (vec![callback(&web, CallbackForm::Get, &time()), open()], "by GET"),

@@ -374,7 +374,7 @@ fn modes_need_what_they_ask() {
         assert!(!error.contains("hunter2\"") && !error.contains("hunter2@"), "{error}");
     }
     for text in [
-        jwt(&file(good)),
+        jwt(&file("good", good)),
         jwt(&format!("key = {good:?}")),
         jwt("jwks_url = \"http://localhost:8080/keys?tenant=1\""),
         jwt("jwks_url = \"http://a.example/keys\"\njwks_allow_http = true"),

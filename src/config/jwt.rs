@@ -70,7 +70,8 @@ section! {
         max_lifetime_ms: Millis = Millis::new(0), 0..=31_536_000_000;
         /// The claim with the user id. Empty: `yuserid`, or if that is missing `sub`.
         user_claim: String = String::new();
-        /// The claim with what somebody may do where; see docs/API.md. Without it the callback is asked, if there is one.
+        /// The claim with what somebody may do where: a list of grants such as { "org": "acme", "docid": "a", "access": "rw" }. Without
+        /// it the callback is asked, if there is one; else such a token may nothing.
         grants_claim: String = "yhub".to_owned();
     }
     rules: rules

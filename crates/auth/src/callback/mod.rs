@@ -286,3 +286,36 @@ impl Drop for Landing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use yhub_core::{ManualTime, RoomId};
+    use yhub_testkit::{
+        servers::{Web, WebReply},
+        until,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_stays_of_a_question_however_it_ends() {
+        let web = Web::start(|request| match request.path.as_str() {
+            "/never" => WebReply::Never,
+            _ => WebReply::Status(403, String::new()),
+        });
+        let room = RoomId::new("o", "d", "main");
+        for path in ["/never", "/no"] {
+            let options = CallbackOptions::new(&web.url(path), CallbackForm::Post);
+            let callback = Callback::new(options, Arc::new(ManualTime::new(0))).unwrap();
+            let before = web.requests().len();
+            tokio::select! {
+                answered = callback.ask(&Asked::User("u"), Target::Room(&room), None, Freshness::Fresh) => {
+                    assert!(matches!(*answered.unwrap(), Answer::Denied));
+                }
+                () = until("the question", async || (web.requests().len() > before && path == "/never").then_some(())) => {}
+            }
+            assert!(callback.inner.state().flying.is_empty(), "{path}");
+            assert_eq!(callback.inner.turns.available_permits(), callback.inner.options.at_once);
+        }
+    }
+}

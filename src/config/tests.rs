@@ -213,7 +213,7 @@ fn values_of_the_wrong_type_say_what_is_expected() {
         ("[server]\nthreads = 1.5", "expected is a whole number"),
         (
             "[auth]\nmode = \"none\"",
-            "`auth.mode` (from file DIR/yhub.toml) is \"none\"; expected is \"open\", \"jwt\", \"callback\", or a list of several of them",
+            "`auth.mode` (from file DIR/yhub.toml) is \"none\"; expected is \"open\", \"jwt\", \"callback\", \"token\", or a list of several of them",
         ),
         ("[auth]\neveryone = \"may-do-anything\"", "expected is \"may-write\" or \"may-read\""),
         ("[auth]\neveryone = true", "expected is \"may-write\" or \"may-read\""),

@@ -422,7 +422,7 @@ async fn a_check_reaches_every_node(stage: Stage) {
     bob.sync().await;
     assert_eq!(hub.stream_updates("doc").await, [update]);
     // And everybody may be cut without a question.
-    let answered = post(&hub, &recheck, &format!("recheck-auth/v1/{ORG}/doc"), &json!({ "force": true })).await;
+    let answered = post(&hub, &recheck, &format!("recheck-auth/v1/{ORG}/doc"), &json!({ "users": null, "force": true })).await;
     assert_eq!(answered.code(), 200, "{answered:?}");
     for (_, client) in clients.iter_mut().filter(|(user, _)| *user == "ann") {
         assert_eq!(client.closed().await.code, Some(4401));
@@ -488,7 +488,7 @@ async fn what_is_done_and_refused_is_recorded(stage: Stage) {
     }
     assert_eq!(status(hub.connect("doc").open().await), 401);
     assert_eq!(ask(&hub, Some(&admin()), Method::DELETE, &doc, None).await.code(), 200);
-    assert_eq!(post(&hub, &admin(), &format!("recheck-auth/v1/{ORG}/doc"), &json!({})).await.code(), 200);
+    assert_eq!(post(&hub, &admin(), &format!("recheck-auth/v1/{ORG}/doc"), &json!({ "users": null })).await.code(), 200);
     let grants = json!([{ "org": ORG, "access": "r" }]);
     let body = json!({ "user": "srv", "label": "for tests", "grants": grants });
     let made = post(&hub, &admin(), &format!("tokens/v1/{ORG}"), &body).await.json();

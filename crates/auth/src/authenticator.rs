@@ -118,8 +118,6 @@ impl Authenticator {
         let credential = match (credential, self.open()) {
             (None, None) => return Err(AuthError::Missing),
             (None, Some(_)) => return Ok(anonymous()),
-            // Nobody looks at credentials here.
-            (Some(_), Some(_)) if self.methods.len() == 1 => return Ok(anonymous()),
             (Some(credential), _) => credential,
         };
         // Before all others, wherever it stands: a signed token that is bad here must not be tried elsewhere.

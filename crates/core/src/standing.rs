@@ -132,8 +132,7 @@ impl Standing {
         self.is_asking = false;
         let is_stale = std::mem::take(&mut self.again);
         match checked {
-            Checked::Refused => return Change::Close(Close::REVOKED),
-            Checked::May { level: Level::None, .. } => return Change::Close(Close::REVOKED),
+            Checked::Refused | Checked::May { level: Level::None, .. } => Change::Close(Close::REVOKED),
             Checked::Unavailable => {
                 let (since, failures) = self.silent.map_or((now_ms, 1), |(since, failures)| (since, failures + 1));
                 self.silent = Some((since, failures));
@@ -142,7 +141,7 @@ impl Standing {
                 }
                 let wait = RETRY.saturating_mul(1 << (failures - 1).min(10)).min(RETRY_AT_MOST);
                 self.next_ms = Some(now_ms + wait.as_millis() as u64);
-                return Change::Nothing;
+                Change::Nothing
             }
             Checked::May { level, expires_ms } => {
                 if level < self.level {

@@ -32,7 +32,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[Endpoint {
         param(
             "users",
             Kind::Value("(string | object)[] | null"),
-            "Whom: a text is a user id, an object means those whose token holds all of its fields. Everybody if not given or `null`.",
+            "Whom: a text is a user id, an object means those whose token holds all of its fields. `null` is everybody.",
         ),
         param("force", Kind::Bool, "`true`: cut them without asking what they may do. `false` if not given."),
     ]),
@@ -43,7 +43,9 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[Endpoint {
 
 async fn recheck(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
     let users = match call.body.any("users") {
-        None | Some(Any::Null) => None,
+        // Nobody named is not everybody: that is said in so many words.
+        None => return Err(wrong("is missing; `null` is everybody")),
+        Some(Any::Null) => None,
         Some(Any::Array(users)) if users.len() <= MAX_MATCHERS => Some(users.iter().map(matcher).collect::<Result<Vec<_>, _>>()?),
         Some(_) => return Err(wrong(&format!("doesn't match a list of at most {MAX_MATCHERS} texts and objects"))),
     };

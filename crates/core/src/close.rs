@@ -39,6 +39,9 @@ impl Close {
     /// A message over the limit.
     pub const TOO_LARGE: Self = Self { code: 4413, reason: Cow::Borrowed("message too large") };
 
+    /// The document would be larger than documents may be.
+    pub const DOCUMENT_TOO_LARGE: Self = Self { code: 4413, reason: Cow::Borrowed("document too large") };
+
     /// A message that cannot be read.
     pub fn malformed(what: impl std::fmt::Display) -> Self {
         let mut reason = format!("malformed message: {what}");

@@ -15,6 +15,7 @@ mod fields;
 pub mod invariants;
 mod keys;
 mod leases;
+pub mod limiting;
 mod limits;
 mod message;
 mod poison;

@@ -30,7 +30,7 @@ pub struct Presence {
 
 impl Presence {
     /// Does `newer` replace `self`? (`None`: nothing known yet, which counts as clock 0 without a state.)
-    pub(super) fn yields_to(known: Option<&Self>, newer: &Self) -> bool {
+    pub(crate) fn yields_to(known: Option<&Self>, newer: &Self) -> bool {
         let (clock, alive) = known.map_or((0, false), |k| (k.clock, k.state.is_some()));
         newer.clock > clock || (newer.clock == clock && newer.state.is_none() && alive)
     }

@@ -1,0 +1,133 @@
+//! Token buckets of many who are told apart by a key, in bounded memory.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Mutex, PoisonError},
+};
+
+use super::{Rate, TokenBucket};
+
+/// A bucket for each key that has taken something lately. One that is full again is forgotten, which changes nothing.
+///
+/// At the bound, when nobody can be forgotten, all who are new share one bucket: an attacker with many addresses slows other
+/// newcomers, and costs no memory.
+pub struct Buckets<K>(Mutex<State<K>>, usize);
+
+struct State<K> {
+    buckets: HashMap<K, TokenBucket>,
+    /// That of all who find no place.
+    shared: Option<TokenBucket>,
+    swept_ms: u64,
+}
+
+/// They are looked through at most once in so long: it is a walk over all of them.
+const SWEEP_MS: u64 = 1_000;
+
+impl<K: Eq + Hash> Buckets<K> {
+    /// None yet; of at most `most` keys.
+    pub fn new(most: usize) -> Self {
+        Self(Mutex::new(State { buckets: HashMap::new(), shared: None, swept_ms: 0 }), most)
+    }
+
+    /// Takes one token of `key`, whose rate is always the same.
+    ///
+    /// # Errors
+    /// After how many milliseconds there is one.
+    pub fn try_take(&self, key: K, rate: &Rate, now_ms: u64) -> Result<(), u64> {
+        self.with(key, rate, now_ms, |bucket| bucket.try_take(rate, 1, now_ms))
+    }
+
+    /// Takes one token of `key`, also one that is not there yet.
+    pub fn spend(&self, key: K, rate: &Rate, now_ms: u64) {
+        self.with(key, rate, now_ms, |bucket| bucket.spend(rate, 1, now_ms));
+    }
+
+    /// After how many milliseconds `key` has a token; 0 if it has one.
+    pub fn wait_ms(&self, key: &K, rate: &Rate, now_ms: u64) -> u64 {
+        let mut state = self.lock();
+        if let Some(bucket) = state.buckets.get_mut(key) {
+            return bucket.wait_ms(rate, now_ms);
+        }
+        let is_full = state.buckets.len() >= self.1;
+        match &mut state.shared {
+            Some(shared) if is_full => shared.wait_ms(rate, now_ms),
+            _ => 0,
+        }
+    }
+
+    /// How many keys have one.
+    pub fn len(&self) -> usize {
+        self.lock().buckets.len()
+    }
+
+    /// Has nobody taken anything lately?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn with<T>(&self, key: K, rate: &Rate, now_ms: u64, work: impl FnOnce(&mut TokenBucket) -> T) -> T {
+        let mut state = self.lock();
+        let State { buckets, shared, swept_ms } = &mut *state;
+        if !buckets.contains_key(&key) && buckets.len() >= self.1 && now_ms.saturating_sub(*swept_ms) >= SWEEP_MS {
+            *swept_ms = now_ms;
+            // Rates of different keys differ, if at all, by their org: as full by this one is full enough.
+            buckets.retain(|_, bucket| !bucket.is_full(rate, now_ms));
+        }
+        if buckets.len() < self.1 || buckets.contains_key(&key) {
+            work(buckets.entry(key).or_insert_with(|| TokenBucket::full(rate, now_ms)))
+        } else {
+            work(shared.get_or_insert_with(|| TokenBucket::full(rate, now_ms)))
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State<K>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn keys_do_not_take_from_each_other_and_full_ones_are_forgotten() {
+        let (buckets, rate) = (Buckets::new(2), Rate::per_second(1, 2));
+        for key in ["a", "b"] {
+            for _ in 0..2 {
+                assert_eq!(buckets.try_take(key, &rate, 1_000), Ok(()));
+            }
+            assert_eq!(buckets.try_take(key, &rate, 1_000), Err(1_000));
+        }
+        // No place: newcomers share one bucket.
+        assert_eq!(buckets.try_take("c", &rate, 1_000), Ok(()));
+        assert_eq!(buckets.try_take("d", &rate, 1_000), Ok(()));
+        assert_eq!(buckets.try_take("e", &rate, 1_000), Err(1_000));
+        assert_eq!(buckets.wait_ms(&"f", &rate, 1_000), 1_000);
+        assert_eq!(buckets.len(), 2);
+        // Those who have waited are forgotten, and others find a place.
+        for _ in 0..2 {
+            assert_eq!(buckets.try_take("e", &rate, 3_000), Ok(()));
+        }
+        assert_eq!(buckets.len(), 1);
+        assert_eq!(buckets.wait_ms(&"a", &rate, 3_000), 0);
+    }
+
+    proptest! {
+        /// Memory is bounded whoever comes, and nobody gets more than their rate.
+        #[test]
+        fn the_bound_is_kept(steps in prop::collection::vec((0u8..20, 0u64..3_000), 1..300)) {
+            let (buckets, rate) = (Buckets::new(4), Rate::per_second(2, 1));
+            let (mut now_ms, mut taken) = (0, [0u64; 20]);
+            for (key, pause_ms) in steps {
+                now_ms += pause_ms;
+                taken[key as usize] += u64::from(buckets.try_take(key, &rate, now_ms).is_ok());
+                prop_assert!(buckets.len() <= 4);
+                // Once more for each time it may have changed between its own bucket and the shared one.
+                prop_assert!(taken[key as usize] <= 2 * (2 + now_ms / 500), "{} after {} ms", taken[key as usize], now_ms);
+            }
+        }
+    }
+}

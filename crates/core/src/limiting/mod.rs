@@ -1,0 +1,20 @@
+//! What one client, address, user, room or org may take of a node: how much at a time, how much at once, and what happens beyond.
+//!
+//! A [`Bound`] is something that can be reached; a [`Tally`] counts how often it was. Rates are kept by a [`TokenBucket`], or by
+//! [`Buckets`] of many who are told apart; what is open at once by [`Places`].
+
+mod bound;
+mod bucket;
+mod buckets;
+mod failed_auth;
+mod places;
+mod presence;
+mod quota;
+
+pub use bound::{Answer, Bound, Tally};
+pub use bucket::{Rate, TokenBucket};
+pub use buckets::Buckets;
+pub use failed_auth::FailedAuth;
+pub use places::{PlaceOf, Places};
+pub use presence::HeldPresence;
+pub use quota::{Pace, PaceRates, Quota, Quotas};

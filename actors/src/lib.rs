@@ -9,6 +9,7 @@
 //!
 //! An actor never awaits an actor that may be awaiting it.
 
+mod admission;
 mod compactor;
 mod frames;
 mod health;
@@ -27,11 +28,12 @@ mod supervisor;
 mod transport;
 mod work;
 
+pub use admission::{Arrival, Place};
 pub use compactor::Compactor;
 pub use health::CompactionHealth;
 pub use janitor::{Forgets, Janitor, JanitorSettings};
 pub use lease_keeper::LeaseKeeper;
-pub use node::{Node, NodeParts, Place, WorkerSettings};
+pub use node::{Node, NodeParts, WorkerSettings};
 pub use pass::{OpenPass, Pass};
 pub use reconciler::Reconciler;
 pub use registry::{Census, Count, GetRoom, Registry, Shutdown};

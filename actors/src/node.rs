@@ -9,11 +9,12 @@ use std::{
     time::Duration,
 };
 
-use yhub_core::{AccessPolicy, PoisonPolicy, RoomLimits, SessionId, SessionLimits, TimeSource};
+use yhub_core::{AccessPolicy, PoisonPolicy, RoomLimits, SessionId, SessionLimits, TimeSource, limiting::Limiting};
 use yhub_documents::Documents;
 use yhub_store::StreamAdmin;
 
 use crate::{
+    admission::Admission,
     health::CompactionHealth,
     janitor::{Forgets, JanitorSettings},
 };
@@ -67,6 +68,8 @@ pub struct NodeParts {
     pub forgets: Option<Forgets>,
     /// How many sessions may be open at once.
     pub max_connections: usize,
+    /// What they may take, and who may open one.
+    pub limiting: Limiting,
 }
 
 /// What every actor of one node shares.
@@ -76,6 +79,7 @@ pub struct Node {
     health: CompactionHealth,
     next_session: AtomicU64,
     open: AtomicUsize,
+    admission: Admission,
 }
 
 impl Deref for Node {
@@ -91,7 +95,7 @@ impl Node {
     pub fn new(parts: NodeParts) -> Arc<Self> {
         let started = tokio::time::Instant::now();
         let health = CompactionHealth::new(parts.worker.poison.clone(), started);
-        Arc::new(Self { parts, started, health, next_session: AtomicU64::new(1), open: AtomicUsize::new(0) })
+        Arc::new(Self { parts, started, health, next_session: AtomicU64::new(1), open: AtomicUsize::new(0), admission: Admission::default() })
     }
 
     /// Whether compaction works here, for readiness.
@@ -115,24 +119,22 @@ impl Node {
         SessionId(self.next_session.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A place for one more session; `None` if [`NodeParts::max_connections`] are open.
-    pub fn open_place(self: &Arc<Self>) -> Option<Place> {
-        let taken = self.open.fetch_add(1, Ordering::Relaxed);
-        let place = Place(self.clone());
-        (taken < self.max_connections).then_some(place)
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Counts one more session, unless [`NodeParts::max_connections`] are open.
+    pub(crate) fn take_place(&self) -> bool {
+        let most = self.max_connections;
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < most).then_some(open + 1)).is_ok()
+    }
+
+    pub(crate) fn close_place(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// How many sessions are open.
     pub fn open_sessions(&self) -> usize {
         self.open.load(Ordering::Relaxed)
-    }
-}
-
-/// One session counted; given back when dropped.
-pub struct Place(Arc<Node>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -16,7 +16,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use tokio::time::Instant;
 use yhub_core::{
-    Close, Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, RoomId, ServerMessage, SessionId, StreamClock,
+    Close, Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, RoomId, RoomLimits, ServerMessage, SessionId, StreamClock,
     StreamLine, Submission, Variant, access::Identity, chain,
 };
 use yhub_documents::{DocumentsError, fold};
@@ -138,7 +138,8 @@ impl Room {
         registry: Addr<Registry>,
         reader: Addr<StreamReader>,
     ) -> Self {
-        let core = RoomCore::new(node.room_limits.clone());
+        let max_document_bytes = node.limiting.quotas.of(id.org()).max_document_bytes;
+        let core = RoomCore::new(RoomLimits { max_document_bytes, ..node.room_limits.clone() });
         let outboxes = HashMap::new();
         Self {
             id,

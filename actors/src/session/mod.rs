@@ -5,6 +5,7 @@
 //! happens in [`Session::pump`], which is polled when the socket, the outbox or a timer wakes the actor.
 
 mod access;
+mod pace;
 mod pump;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -17,15 +18,17 @@ use yhub_core::{
 };
 
 use crate::{
+    admission::Place,
     frames::Frames,
     inbound::Inbound,
-    node::{Node, Place},
+    node::Node,
     outbox::Outbox,
     pass::Pass,
     registry::{GetRoom, Registry},
     room::{Act, FromClient, Join, Leave, Room},
     transport::Transport,
 };
+use pace::SessionPace;
 use pump::Pump;
 
 /// A closing handshake takes at most so long; then the connection ends without it.
@@ -84,7 +87,8 @@ pub struct Session<T: Transport> {
     /// The timer has run out: what is due is decided after the next read, which may bring what it waits for.
     is_time: bool,
     stalled_since_ms: Option<u64>,
-    _place: Place,
+    pace: SessionPace,
+    place: Place,
 }
 
 impl<T: Transport> Session<T> {
@@ -98,6 +102,7 @@ impl<T: Transport> Session<T> {
         // Sessions come one after the other: their checks are spread over the period as the golden ratio spreads numbers.
         let spread = (id.0 as f64 * 0.618_033_988_749_895).fract();
         let standing = Standing::new(params.level, expires_ms, now_ms, spread, node.access_policy.clone());
+        let quota = node.limiting.quotas.of(params.room.org()).clone();
         let session = Self {
             id,
             core: SessionCore::new(standing, now_ms),
@@ -117,7 +122,8 @@ impl<T: Transport> Session<T> {
             spoke_ms: now_ms,
             is_time: false,
             stalled_since_ms: None,
-            _place: place,
+            pace: SessionPace::new(quota, now_ms),
+            place,
         };
         session.start();
     }

@@ -80,6 +80,7 @@ impl<T: Transport> Session<T> {
             self.begin_close(close, ctx);
         }
         if let Stage::Open = self.stage {
+            self.release_presence(ctx);
             let read = self.read(notice.corked, ctx, cx);
             if std::mem::take(&mut self.is_time) && read.is_ok() {
                 self.on_due(ctx);
@@ -126,7 +127,7 @@ impl<T: Transport> Session<T> {
     /// Reads and understands messages until there are no more, or the client has used up its budget.
     fn read(&mut self, corked: bool, ctx: &mut Context<Self>, cx: &mut task::Context<'_>) -> Result<(), Over> {
         for _ in 0..READS_PER_POLL {
-            while !self.busy && !corked && self.core.may_read(&self.node.session_limits) {
+            while self.may_read(corked, ctx) {
                 match self.inbound.next(self.node.session_limits.max_message_bytes) {
                     Ok(None) => break,
                     Ok(Some(received)) => {
@@ -141,8 +142,8 @@ impl<T: Transport> Session<T> {
                     }
                 }
             }
-            if self.busy || corked || !self.core.may_read(&self.node.session_limits) {
-                // Credit, an uncorking or the end of the computation wakes us.
+            if !self.may_read(corked, ctx) {
+                // Credit, an uncorking, the end of the computation or of a pause wakes us.
                 return Ok(());
             }
             if self.read_once(cx)?.is_pending() {
@@ -173,22 +174,22 @@ impl<T: Transport> Session<T> {
             Received::Message(message) => message,
             Received::Pong => return Ok(()),
             Received::Ping(payload) => {
+                self.spend(payload.len(), false);
                 return self.outbox.push(&Frames::pong(&payload)).map_err(|_| Close::TOO_SLOW);
             }
             Received::Close => return Err(Close::NORMAL),
         };
         fail::fail_point!("session::message", self.params.room.docid() == "poison-session", |_| Ok(()));
-        match self.core.on_message(&message, &self.node.session_limits, self.node.documents.limits())? {
+        let intent = self.core.on_message(&message, &self.node.session_limits, self.node.documents.limits())?;
+        self.spend(message.len(), matches!(intent, Intent::Awareness(_)));
+        match intent {
             Intent::Nothing => {}
             Intent::Sync(state_vector) => {
                 let state_vector = message.slice_ref(state_vector);
                 self.on_sync(state_vector);
             }
             Intent::Renew(token) => self.on_token(token.to_owned(), ctx),
-            Intent::Awareness(entries) => {
-                self.core.on_submitted(message.len());
-                self.acts.push(Act::Awareness(entries, message.len()));
-            }
+            Intent::Awareness(entries) => self.on_presence(entries, message.len(), ctx),
             // Asked a thousand times at once, it is answered once: a question is short, and its answer may be long.
             Intent::QueryAwareness if self.acts.iter().any(|act| matches!(act, Act::QueryAwareness(_))) => {}
             Intent::QueryAwareness => {
@@ -233,6 +234,7 @@ impl<T: Transport> Session<T> {
     }
 
     fn begin_close(&mut self, close: Close, ctx: &mut Context<Self>) {
+        self.count_close(&close);
         // What was read before it is still a client's word.
         self.hand_over();
         self.leave();

@@ -27,6 +27,7 @@ use yhub_content::Limits;
 use yhub_core::{
     AccessPolicy, Author, PoisonPolicy, RoomId, RoomLimits, SessionLimits, SystemClock, Variant,
     access::{Identity, Level},
+    limiting::Limiting,
 };
 use yhub_documents::{ComputePool, Documents, DocumentsParts};
 use yhub_encoding::sync::{self, Message};
@@ -119,6 +120,7 @@ impl Rig {
             },
             janitor: None,
             forgets: None,
+            limiting: Limiting::default(),
             max_connections: 1_000,
         });
         let (alive, held) = mpsc::channel(1);

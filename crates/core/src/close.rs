@@ -39,6 +39,8 @@ impl Close {
     /// A message over the limit.
     pub const TOO_LARGE: Self = Self { code: 4413, reason: Cow::Borrowed("message too large") };
 
+    /// A presence message over the limit.
+    pub const PRESENCE_TOO_LARGE: Self = Self { code: 4413, reason: Cow::Borrowed("presence too large") };
     /// The document would be larger than documents may be.
     pub const DOCUMENT_TOO_LARGE: Self = Self { code: 4413, reason: Cow::Borrowed("document too large") };
 

@@ -49,6 +49,8 @@ pub struct RoomLimits {
     pub pending_bytes: usize,
     /// Client ids that one session may speak for; entries for further ones are ignored.
     pub awareness_clients_per_session: usize,
+    /// Bytes of a document; 0 is no bound. An update that would make it larger closes its session with 4413.
+    pub max_document_bytes: usize,
 }
 
 impl Default for RoomLimits {
@@ -58,6 +60,7 @@ impl Default for RoomLimits {
             awareness_coalesce: Duration::from_millis(20),
             pending_bytes: 16 << 20,
             awareness_clients_per_session: 64,
+            max_document_bytes: 0,
         }
     }
 }

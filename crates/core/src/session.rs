@@ -113,7 +113,7 @@ impl SessionCore {
             {
                 Intent::Update(update)
             }
-            Message::Awareness(update) if update.len() > limits.max_awareness_bytes => return Err(Close::TOO_LARGE),
+            Message::Awareness(update) if update.len() > limits.max_awareness_bytes => return Err(Close::PRESENCE_TOO_LARGE),
             // Presence is kept whether or not the session may write.
             Message::Awareness(update) => Intent::Awareness(room::decode_presence(update).map_err(Close::malformed)?),
             Message::QueryAwareness => Intent::QueryAwareness,

@@ -15,7 +15,7 @@ impl Documents {
     /// Compares the log, and where that lacks something the rows, with the changes that a room has heard of: their clocks
     /// ascending. `upto` is where the room stands in its stream. Reads the lines since the first of them, and no document.
     pub async fn compare(&self, room: &RoomId, changes: &[StreamClock], upto: StreamClock) -> Result<Verdict, DocumentsError> {
-        let _turn = self.loads.acquire().await.expect("nothing closes the semaphore");
+        let _turn = self.loads.take(room).await?;
         let last = changes.last().copied().unwrap_or(upto).max(upto);
         let mut found = Survivors::default();
         let mut after = first_to_look_at(changes);

@@ -1,7 +1,7 @@
 //! Why a room could not be loaded or compacted, and what kind of failure that is.
 
 use yhub_content::UpdateError;
-use yhub_core::{RoomId, StreamClock};
+use yhub_core::{RoomId, StreamClock, limiting::Bound};
 use yhub_store::{AssetStoreError, DocStoreError, StreamLogError};
 
 use crate::ComputeError;
@@ -111,6 +111,22 @@ pub enum DocumentsError {
         /// What is left, or in the way.
         what: String,
     },
+    /// As many work on documents as may, and as many wait for it as may.
+    #[error("too many wait for {} already, which is the bound `{}`; room {room} was not worked on; try again later", bound.about(), bound.key())]
+    Busy {
+        /// The room.
+        room: RoomId,
+        /// Which bound was reached.
+        bound: Bound,
+    },
+    /// The document would be larger than documents may be.
+    #[error("the document of {room} would have more than {max_bytes} bytes")]
+    TooLarge {
+        /// The room.
+        room: RoomId,
+        /// The bound.
+        max_bytes: usize,
+    },
     /// The room was deleted.
     #[error("room {room} was deleted")]
     Deleted {
@@ -126,7 +142,7 @@ impl DocumentsError {
             Self::Stream { source, .. } => source.is_transient(),
             Self::Store { source, .. } => source.is_transient(),
             Self::Assets { source, .. } => source.is_transient(),
-            Self::NotErased { .. } => true,
+            Self::NotErased { .. } | Self::Busy { .. } => true,
             Self::Compute { source, .. } => !matches!(source, ComputeError::Panicked),
             _ => false,
         }
@@ -137,10 +153,10 @@ impl DocumentsError {
         match self {
             Self::Stream { .. } => FailureClass::Stream,
             Self::Store { .. } | Self::Assets { .. } => FailureClass::Store,
-            Self::Compute { .. } => FailureClass::Compute,
+            Self::Compute { .. } | Self::Busy { .. } => FailureClass::Compute,
             Self::Row { .. } => FailureClass::Row,
             Self::Entry { .. } => FailureClass::Entry,
-            Self::Merge { .. } | Self::History { .. } | Self::Refused { .. } => FailureClass::Merge,
+            Self::Merge { .. } | Self::History { .. } | Self::Refused { .. } | Self::TooLarge { .. } => FailureClass::Merge,
             Self::Panicked { .. } => FailureClass::Panic,
             Self::Deleted { .. } | Self::NotErased { .. } => FailureClass::Deleted,
         }
@@ -160,6 +176,8 @@ impl DocumentsError {
             Self::Entry { what, .. } | Self::Merge { what, .. } => what.clone(),
             Self::Panicked { what, .. } | Self::Refused { what, .. } | Self::NotErased { what, .. } => what.clone(),
             Self::History { source, .. } => source.to_string(),
+            Self::Busy { bound, .. } => format!("the bound `{}` is reached", bound.key()),
+            Self::TooLarge { .. } => "the document is too large".into(),
             Self::Deleted { .. } => "the room was deleted".into(),
         }
     }

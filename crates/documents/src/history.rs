@@ -38,7 +38,7 @@ impl Documents {
     /// The clock of the last change of a room. Answers about the room at this clock stay right as long as it is the last. Reads no
     /// document, and keeps nothing of the stream.
     pub async fn changed(&self, room: &RoomId) -> Result<StreamClock, DocumentsError> {
-        let _turn = self.loads.acquire().await.expect("nothing closes the semaphore");
+        let _turn = self.loads.take(room).await?;
         // The stream first, as always: see `read_content`.
         let in_stream = self.last_change_in(room, None).await;
         let in_stream = in_stream.map_err(|source| DocumentsError::Stream { room: room.clone(), source })?;
@@ -108,7 +108,7 @@ impl Documents {
             Needs::Map => AssetSelection::of(&[AssetKind::ContentMap, AssetKind::ContentIds]),
             Needs::History => AssetSelection::of(&[AssetKind::NongcDoc, AssetKind::ContentMap, AssetKind::ContentIds]),
         };
-        let _turn = self.loads.acquire().await.expect("nothing closes the semaphore");
+        let _turn = self.histories.take(room).await?;
         let (content, set_aside) = self.read_everything(room, selection).await?;
         if content.tombstone.is_some() {
             return Err(DocumentsError::Deleted { room: room.clone() });

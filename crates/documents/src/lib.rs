@@ -12,13 +12,14 @@ mod history;
 mod load;
 mod quarantine;
 mod read;
+mod turns;
 pub mod view;
 mod write;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
 use yhub_content as content;
+use yhub_core::limiting::{Bound, Quotas, Tally};
 use yhub_store::{AssetPlugins, DeletionStore, DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog};
 
 pub use compact::Compacted;
@@ -28,7 +29,10 @@ pub use error::{CompactionFailed, DocumentsError, FailureClass};
 pub use fold::fold;
 pub use history::AsOf;
 pub use quarantine::{QuarantineReason, SetAside, quarantine_id};
+pub use turns::TurnLimits;
 pub use write::{Writer, Written};
+
+use turns::Turns;
 
 /// What the rooms of a deployment are stored in, and what works on them.
 pub struct DocumentsParts {
@@ -64,19 +68,48 @@ pub struct Documents {
     assets: Arc<AssetPlugins>,
     compute: ComputePool,
     limits: content::Limits,
-    loads: Arc<Semaphore>,
+    loads: Turns,
+    histories: Turns,
+    quotas: Quotas,
+    tally: Arc<Tally>,
 }
 
-/// So many loads read and merge at once, which bounds the documents in memory that nobody holds yet; further ones wait
-/// their turn, within the time that a load may take.
-const LOADS_AT_ONCE: usize = 64;
+/// What bounds the work on documents, beside the pool: the documents in memory that nobody holds yet.
+#[derive(Clone, Debug)]
+pub struct DocumentsBounds {
+    /// Documents that are loaded, and streams that are looked at.
+    pub loads: TurnLimits,
+    /// Histories that are read and computed with.
+    pub histories: TurnLimits,
+    /// What differs by org.
+    pub quotas: Quotas,
+    /// Counts who is sent away.
+    pub tally: Arc<Tally>,
+}
+
+impl Default for DocumentsBounds {
+    fn default() -> Self {
+        let turns = |at_once| TurnLimits { at_once, waiting: 4_096, within: Duration::from_secs(30) };
+        Self { loads: turns(64), histories: turns(4), quotas: Quotas::default(), tally: Arc::default() }
+    }
+}
 
 impl Documents {
-    /// Over these stores.
+    /// Over these stores, with the usual bounds.
     pub fn new(parts: DocumentsParts) -> Self {
         let DocumentsParts { log, admin, store, failures, deletions, cache, assets, compute, limits } = parts;
-        let loads = Arc::new(Semaphore::new(LOADS_AT_ONCE));
-        Self { log, admin, store, failures, deletions, cache, assets, compute, limits, loads }
+        let DocumentsBounds { loads, histories, quotas, tally } = DocumentsBounds::default();
+        let loads = Turns::new(Bound::Loads, loads, tally.clone());
+        let histories = Turns::new(Bound::Histories, histories, tally.clone());
+        Self { log, admin, store, failures, deletions, cache, assets, compute, limits, loads, histories, quotas, tally }
+    }
+
+    /// The same with other bounds. Not for what is in use: who works already is not counted.
+    pub fn bounded(self, bounds: DocumentsBounds) -> Self {
+        let DocumentsBounds { loads, histories, quotas, tally } = bounds;
+        let loads = Turns::new(Bound::Loads, loads, tally.clone());
+        let histories = Turns::new(Bound::Histories, histories, tally.clone());
+        Self { loads, histories, quotas, tally, ..self }
     }
 
     /// The stream log.

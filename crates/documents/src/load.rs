@@ -22,7 +22,7 @@ impl Documents {
             Variant::Gc => AssetKind::GcDoc,
             Variant::Nongc => AssetKind::NongcDoc,
         };
-        let _turn = self.loads.acquire().await.expect("nothing closes the semaphore");
+        let _turn = self.loads.take(room).await?;
         let (content, set_aside) = self.read_everything(room, AssetSelection::of(&[kind])).await?;
         if content.tombstone.is_some() {
             return Err(DocumentsError::Deleted { room: room.clone() });

@@ -7,7 +7,7 @@ use yhub_content::{
     self as content, ContentMap, UpdateError,
     history::{ChangeFilter, forgettable, missing_from, rollback},
 };
-use yhub_core::{Author, RoomId, StreamClock, StreamMessage, UserMatcher, Variant};
+use yhub_core::{Author, RoomId, StreamClock, StreamMessage, UserMatcher, Variant, limiting::Bound};
 use yhub_encoding::awareness::{self, AwarenessLimits};
 use yhub_store::Append;
 
@@ -39,7 +39,8 @@ impl Documents {
     /// Adds to a room what it lacks of an update from outside; what it has keeps its authors.
     ///
     /// # Errors
-    /// [`DocumentsError::Refused`] if the update is damaged or beyond [`Documents::limits`].
+    /// [`DocumentsError::Refused`] if the update is damaged or beyond [`Documents::limits`], [`DocumentsError::TooLarge`] if the document
+    /// would be too large with it.
     pub async fn patch(&self, room: &RoomId, update: Bytes, writer: Writer) -> Result<Written, DocumentsError> {
         let refused = |what: &dyn std::fmt::Display| DocumentsError::Refused { room: room.clone(), what: what.to_string() };
         let (checked, limits) = (update.clone(), self.limits);
@@ -50,13 +51,26 @@ impl Documents {
         let loaded = self.load(room, Variant::Gc).await?;
         let (changed, clock) = (loaded.changed, loaded.clock);
         let (size_bytes, by) = (loaded.base.len().max(update.len()), writer.clone());
+        let max_bytes = self.quotas.of(room.org()).max_document_bytes;
         let job = move || {
-            let missing = missing_from(&loaded.ids, &update)?;
-            missing.map(|missing| by.message(&missing)).transpose()
+            let Some(missing) = missing_from(&loaded.ids, &update)? else { return Ok(Missing::Nothing) };
+            // What only deletes is how a document becomes smaller.
+            let is_too_large = max_bytes > 0 && loaded.base.len() + missing.len() > max_bytes;
+            if is_too_large && !content::content_ids(&missing)?.inserts.is_empty() {
+                return Ok(Missing::TooLarge);
+            }
+            by.message(&missing).map(Missing::Message)
         };
         let message = self.compute.run_sized(size_bytes, job).await;
         let message = message.map_err(|source| DocumentsError::Compute { room: room.clone(), source })?;
-        let value = message.map_err(|error: UpdateError| refused(&error))?;
+        let value = match message.map_err(|error: UpdateError| refused(&error))? {
+            Missing::Nothing => None,
+            Missing::Message(message) => Some(message),
+            Missing::TooLarge => {
+                self.tally.count(Bound::DocumentSize);
+                return Err(DocumentsError::TooLarge { room: room.clone(), max_bytes });
+            }
+        };
         self.append_change(room, AsOf { value, changed, clock }, &writer).await
     }
 
@@ -125,6 +139,15 @@ impl Documents {
         let clocks = self.log.append(append).await.map_err(|source| DocumentsError::Stream { room: room.clone(), source })?;
         Ok(clocks.last().copied().unwrap_or(floor))
     }
+}
+
+/// What a document lacks of an update.
+enum Missing {
+    Nothing,
+    /// As a message of the stream.
+    Message(Bytes),
+    /// More than fits.
+    TooLarge,
 }
 
 impl Writer {

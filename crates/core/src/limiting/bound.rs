@@ -126,7 +126,7 @@ bounds! {
     RoomMessages = "room_messages", "limits.room_messages_per_second", Answer::NotRead;
     /// Bytes of the messages of all sessions of a room.
     RoomBytes = "room_bytes", "limits.room_bytes_per_second", Answer::NotRead;
-    /// Presence messages of a session, in number or in bytes.
+    /// Presence of a session, in messages or in bytes.
     Presence = "presence", "limits.awareness_per_second", Answer::NewestWins;
     /// Live frames that wait for a client.
     Outbox = "outbox", "server.outbox_bytes", Answer::Close(1013);

@@ -30,7 +30,7 @@ impl Rate {
 
     /// What a full bucket holds.
     fn full(&self) -> i128 {
-        i128::from(self.burst) * i128::from(self.per_ms)
+        i128::from(self.burst).saturating_mul(i128::from(self.per_ms))
     }
 }
 
@@ -99,7 +99,7 @@ impl TokenBucket {
     fn refill(&mut self, rate: &Rate, now_ms: u64) {
         let passed_ms = now_ms.saturating_sub(self.at_ms);
         self.at_ms = self.at_ms.max(now_ms);
-        let gained = i128::from(passed_ms) * i128::from(rate.tokens);
+        let gained = i128::from(passed_ms).saturating_mul(i128::from(rate.tokens));
         self.level = self.level.saturating_add(gained).min(rate.full());
     }
 }
@@ -180,7 +180,8 @@ mod tests {
                     Ok(()) => taken += cost,
                     Err(wait_ms) => {
                         prop_assert!(wait_ms > 0);
-                        prop_assert!(bucket.try_take(&rate, cost, now_ms + wait_ms - 1).is_err());
+                        let mut earlier = bucket;
+                        prop_assert!(earlier.try_take(&rate, cost, now_ms + wait_ms - 1).is_err());
                         if waits {
                             now_ms += wait_ms;
                             prop_assert_eq!(bucket.try_take(&rate, cost, now_ms), Ok(()));

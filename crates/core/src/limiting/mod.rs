@@ -7,6 +7,8 @@ mod bound;
 mod bucket;
 mod buckets;
 mod failed_auth;
+#[expect(clippy::module_inception, reason = "what all of it comes together in")]
+mod limiting;
 mod places;
 mod presence;
 mod quota;
@@ -15,6 +17,7 @@ pub use bound::{Answer, Bound, Tally};
 pub use bucket::{Rate, TokenBucket};
 pub use buckets::Buckets;
 pub use failed_auth::FailedAuth;
+pub use limiting::Limiting;
 pub use places::{PlaceOf, Places};
 pub use presence::HeldPresence;
 pub use quota::{Pace, PaceRates, Quota, Quotas};

@@ -53,11 +53,11 @@ pub struct Quota {
     pub connections_per_user: usize,
     /// Sessions of one of its rooms.
     pub connections_per_room: usize,
-    /// What a session may send, presence apart.
+    /// What a session may send.
     pub session: PaceRates,
     /// What all sessions of a room may send together, presence apart.
     pub room: PaceRates,
-    /// The presence that a session may send.
+    /// The presence of a session that is passed on.
     pub presence: PaceRates,
     /// Bytes of a document.
     pub max_document_bytes: usize,

@@ -11,6 +11,7 @@ mod outgoing;
 mod recent;
 mod recovery;
 mod salvage;
+mod size;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use recent::Recent;
 pub use recovery::MAX_RECOVERY_ATTEMPTS;
 use recovery::Recovery;
 pub use salvage::{SalvageJob, Salvaged, salvage};
+use size::DocumentSize;
 use snapshot::Snapshots;
 pub use verdict::{Survivors, Verdict, compare, first_to_look_at};
 
@@ -81,6 +83,7 @@ pub struct RoomCore {
     floor: StreamClock,
     outgoing: Outgoing,
     snapshots: Snapshots,
+    size: DocumentSize,
     recent: Recent,
     recovery: Recovery,
     checks: Checks,
@@ -124,6 +127,7 @@ impl RoomCore {
             floor: StreamClock::ZERO,
             outgoing: Outgoing::default(),
             snapshots: Snapshots::default(),
+            size: DocumentSize::default(),
             recent: Recent::default(),
             recovery: Recovery::default(),
             awareness_flushed_ms: 0,
@@ -198,6 +202,10 @@ impl RoomCore {
                 spared += submission.cost_bytes;
                 let echo = vec![ServerMessage::Update(submission.update)];
                 effects.push(Effect::Broadcast { messages: echo, to: Recipients::These(vec![session]) });
+            } else if self.size.refuses(&submission, self.limits.max_document_bytes) {
+                // What came before it is appended. What comes behind it builds on it.
+                effects.push(Effect::Close { session, close: Close::DOCUMENT_TOO_LARGE });
+                break;
             } else {
                 self.outgoing.push(Some(session), submission.message, submission.cost_bytes, Kind::Change);
             }
@@ -365,7 +373,18 @@ impl RoomCore {
         for variant in self.snapshots.due_for_fold() {
             self.fold(variant, &mut effects);
         }
+        self.measure(&mut effects);
         effects
+    }
+
+    /// Has the document folded, or loaded, if it may have become larger than it may be.
+    fn measure(&mut self, effects: &mut Vec<Effect>) {
+        if self.size.is_in_doubt(self.limits.max_document_bytes)
+            && let Some(variant) = self.members.values().map(|member| member.variant).next()
+        {
+            self.load(variant, effects);
+            self.fold(variant, effects);
+        }
     }
 
     /// The stream demands that sessions are checked, or cut.
@@ -536,7 +555,10 @@ impl RoomCore {
         self.members.len()
     }
 
-    fn size(&self) -> Effect {
+    fn size(&mut self) -> Effect {
+        if let Some(measured_bytes) = self.snapshots.document_bytes() {
+            self.size.on_measured(measured_bytes, self.snapshots.tail_bytes());
+        }
         Effect::SnapshotSize(self.snapshots.size_bytes() + self.recent.size_bytes())
     }
 
@@ -558,6 +580,7 @@ impl RoomCore {
         } else {
             None
         };
+        self.size.on_update(update.len());
         self.snapshots.on_update(clock, update.clone(), ids);
         Ok(())
     }

@@ -311,6 +311,20 @@ impl Snapshots {
         self.size_bytes() != before
     }
 
+    /// Bytes of the larger of the documents that are there.
+    pub(super) fn document_bytes(&self) -> Option<usize> {
+        let bases = self.documents.iter().filter_map(|document| match &document.slot {
+            Slot::Ready { base, .. } => Some(base.len()),
+            Slot::Absent | Slot::Loading { .. } => None,
+        });
+        bases.max()
+    }
+
+    /// Bytes of the updates since the oldest of them.
+    pub(super) fn tail_bytes(&self) -> usize {
+        self.tail_bytes
+    }
+
     /// Bytes of document in memory.
     pub(super) fn size_bytes(&self) -> usize {
         let bases = self.documents.iter().map(|document| match &document.slot {

@@ -23,6 +23,7 @@ use crate::{
     credentials::{self, Place},
     http::HttpError,
     issued::{self, Issued},
+    limiting::AuthGuard,
 };
 
 /// Lets callers in, or says why not. Cheap to clone.
@@ -37,6 +38,7 @@ struct Rules {
     takes_tokens: bool,
     /// Need nobody show anything, so that nobody looks at what they show?
     only_open: bool,
+    guard: AuthGuard,
 }
 
 /// Somebody who was let in.
@@ -67,10 +69,10 @@ impl Doorkeeper {
     ///
     /// # Errors
     /// If keys or addresses in it cannot be used.
-    pub(crate) fn new(config: &Config, issued: Issued, audit: Audit, time: &Arc<dyn TimeSource>) -> anyhow::Result<Self> {
+    pub(crate) fn new(config: &Config, issued: Issued, audit: Audit, time: &Arc<dyn TimeSource>, guard: AuthGuard) -> anyhow::Result<Self> {
         let (auth, modes) = (authenticator(config, everyone(config), time)?, &config.auth.mode);
         let (takes_tokens, only_open) = (modes.contains(AuthMode::Token), modes.is_open_only());
-        Ok(Self(Arc::new(Rules { auth, issued, audit, takes_tokens, only_open })))
+        Ok(Self(Arc::new(Rules { auth, issued, audit, takes_tokens, only_open, guard })))
     }
 
     /// Where records of what callers do go.
@@ -94,12 +96,20 @@ impl Doorkeeper {
     /// 401 if they show nothing or something that is not valid, 403 if they are known and may nothing, 503 if that cannot be
     /// found out.
     pub(crate) async fn identify(&self, head: &RequestHead, user: Option<&str>, place: Target<'_>) -> Result<Caller, HttpError> {
+        let client = self.0.guard.client(head);
         let origin = Arc::new(Origin {
             request_id: uuid::Uuid::new_v4().simple().to_string(),
-            address: head.peer_addr.map(|address| address.ip().to_string()),
+            address: head.peer_addr.map(|_| client.address.to_string()),
         });
+        if !self.0.only_open {
+            self.0.guard.may_try(client)?;
+        }
         let caller = self.identified(head, user, place, origin.clone()).await;
         if let Err(HttpError::Unauthorized { why }) = &caller {
+            // Who shows nothing has not guessed.
+            if credentials::of_request(head).is_ok_and(|shown| shown.is_some()) {
+                self.0.guard.failed(client);
+            }
             self.0
                 .audit
                 .refused(AuditRecord { detail: why.clone(), ..self.0.audit.record(None, "denied", place, "refused", &origin) });

@@ -5,27 +5,32 @@ mod audit;
 mod auth;
 mod author;
 pub mod config;
+mod connections;
 mod credentials;
 mod doorkeeper;
 pub mod http;
 mod issued;
+mod limiting;
+mod metrics;
 mod names;
 mod origin;
+mod peer;
 mod stores;
 mod tokens;
 mod wiring;
 mod ws;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
-use actix_http::HttpService;
-use actix_service::{ServiceFactoryExt, fn_service, map_config};
+use actix_http::{HttpService, Request};
+use actix_rt::net::TcpStream;
+use actix_service::{Service, ServiceFactoryExt, apply_fn_factory, fn_service, map_config};
 use actix_web::{App, dev::AppConfig};
 use anyhow::Context;
 use socket2::SockRef;
 use tokio::sync::Mutex;
 use yhub_actors::{Count, Shutdown};
-use yhub_core::HubFault;
+use yhub_core::{HubFault, limiting::Bound};
 
 pub use config::Config;
 pub use stores::{Stores, migrate};
@@ -34,7 +39,9 @@ pub use ws::{on_connect, scope};
 pub use yhub_actors::Census;
 
 use config::or_cores;
+use connections::{Connections, Watch, Watched, Watches, on_connect as watch_connect};
 use http::Readiness;
+use metrics::Listener;
 use wiring::{Door, Running};
 
 /// Connections that wait to be accepted.
@@ -45,6 +52,7 @@ const SHORTEST_SHUTDOWN: Duration = Duration::from_millis(100);
 /// Stores and actors without a server: for whoever mounts [`scope`] in an `App` of their own.
 pub struct Backend {
     running: Running,
+    metrics: Option<Listener>,
     drain: Duration,
     shutdown: Duration,
 }
@@ -57,7 +65,7 @@ impl Backend {
     /// If the configuration is not valid or a store cannot be opened. Nothing is left running then.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         config.validate()?;
-        Ok(Self::of(config, wiring::start(config).await?))
+        Self::of(config, wiring::start(config).await?)
     }
 
     /// The stores that [`Self::start`] would open.
@@ -70,12 +78,27 @@ impl Backend {
     #[doc(hidden)]
     pub async fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Self> {
         config.validate()?;
-        Ok(Self::of(config, wiring::start_with(config, stores)?))
+        Self::of(config, wiring::start_with(config, stores)?)
     }
 
-    fn of(config: &Config, running: Running) -> Self {
+    fn of(config: &Config, running: Running) -> anyhow::Result<Self> {
         let server = &config.server;
-        Self { running, drain: server.drain_ms.duration(), shutdown: server.shutdown_ms.duration() }
+        let (drain, shutdown) = (server.drain_ms.duration(), server.shutdown_ms.duration());
+        // Made first: dropped, it ends what runs.
+        let mut backend = Self { running, metrics: None, drain, shutdown };
+        let addr = server.metrics;
+        backend.metrics = addr.map(|addr| Listener::start(addr, &backend.running.door)).transpose()?;
+        Ok(backend)
+    }
+
+    /// Where `GET /metrics` is answered, if it is.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(Listener::addr)
+    }
+
+    /// How often a bound was reached since the start.
+    pub fn limited(&self, bound: Bound) -> u64 {
+        self.running.door.node.limiting.tally.of(bound)
     }
 
     pub(crate) fn door(&self) -> &Door {
@@ -256,14 +279,40 @@ fn serve(
     readiness: Readiness,
 ) -> anyhow::Result<actix_server::Server> {
     let prefix = config.server.prefix.clone();
+    let (head, write) = (config.server.head_timeout_ms.duration(), config.server.write_timeout_ms.duration());
+    let tally = door.node.limiting.tally.clone();
+    let connections = Connections::new(config, door.proxies.clone(), tally);
     let factory = move || {
+        let (connections, watches) = (connections.clone(), Watches::default());
+        let of_worker = watches.clone();
         let (door, routes) = (door.clone(), http::routes(&prefix, readiness.clone()));
         let api = http::api(&prefix, door.gate.origins().clone(), door.rest.clone());
-        HttpService::build()
+        let app = map_config(App::new().configure(routes).configure(api), |_| AppConfig::default());
+        let app = apply_fn_factory(app, |request: Request, app| {
+            let watch = request.conn_data::<Rc<Watch>>().cloned();
+            if let Some(watch) = &watch {
+                watch.on_request();
+            }
+            let answer = app.call(request);
+            async move { Ok::<_, actix_web::Error>(answer.await?.map_body(|_, body| Watched::new(body, watch))) }
+        });
+        let http = HttpService::build()
+            .client_request_timeout(head)
+            .client_disconnect_timeout(write)
+            .on_connect_ext(move |io: &TcpStream, extensions| watch_connect(&of_worker, io, extensions))
             .upgrade(fn_service(move |(request, framed)| ws::direct_upgrade(request, framed, door.clone())))
-            .finish(map_config(App::new().configure(routes).configure(api), |_| AppConfig::default()))
+            .finish(app)
             .tcp()
-            .map_err(|_| ())
+            .map_err(|_| ());
+        apply_fn_factory(http, move |io: TcpStream, http| {
+            let open = connections.open(&io, &watches).map(|open| (open, http.call(io)));
+            async move {
+                if let Some((open, serving)) = open {
+                    open.watch_over(serving).await;
+                }
+                Ok::<_, ()>(())
+            }
+        })
     };
     let server = actix_server::Server::build()
         .workers(or_cores(config.server.threads))

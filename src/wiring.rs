@@ -22,8 +22,10 @@ use crate::{
     audit::Audit,
     config::{self, or_cores},
     doorkeeper::Doorkeeper,
-    http::Rest,
+    http::{Callers, Rest},
     issued::Issued,
+    limiting::{AuthGuard, documents_bounds, limiting},
+    peer::Proxies,
     ws::Gate,
 };
 
@@ -49,6 +51,9 @@ const RECORDED_BYTES: usize = 64 << 20;
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) gate: Gate,
+    /// Who a request comes from.
+    pub(crate) proxies: Proxies,
+    pub(crate) max_head_bytes: usize,
     pub(crate) node: Arc<Node>,
     pub(crate) registry: Addr<Registry>,
     pub(crate) rest: Arc<Rest>,
@@ -191,9 +196,13 @@ pub(crate) fn documents(config: &Config, stores: &Stores, threads: usize) -> any
 
 /// Starts the actors on stores that the caller has opened.
 pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Running> {
+    let limiting = limiting(config);
+    let documents = documents(config, &stores, or_cores(config.compute.threads))?;
+    let documents = documents.bounded(documents_bounds(config, &limiting));
     let node = Node::new(NodeParts {
+        limiting: limiting.clone(),
         access_policy: AccessPolicy { sweep: config.auth.sweep_ms.duration(), grace: config.auth.grace_ms.duration() },
-        documents: documents(config, &stores, or_cores(config.compute.threads))?,
+        documents,
         admin: Some(stores.admin.clone()),
         serves: config.role.serves(),
         time: Arc::new(SystemClock),
@@ -219,12 +228,16 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
     let (audit, gather) = Audit::new(stores.audit.clone(), node.time.clone());
     own_arbiter.spawn(gather);
     let issued = Issued::new(stores.tokens.clone(), stores.tickets.clone(), node.time.clone());
-    let doorkeeper = Doorkeeper::new(config, issued, audit, &node.time)?;
+    let proxies = Proxies::new(config);
+    let guard = AuthGuard::new(config, proxies.clone(), &limiting);
+    let doorkeeper = Doorkeeper::new(config, issued, audit, &node.time, guard)?;
     let keeper = doorkeeper.clone();
     own_arbiter.spawn(async move { keeper.keep_fresh().await });
-    let rest = Rest::new(config, node.documents.clone(), &stores, node.time.clone(), doorkeeper.clone());
+    let callers = Callers::new(config, &limiting, proxies.clone());
+    let rest = Rest::new(config, node.documents.clone(), &stores, node.time.clone(), doorkeeper.clone(), callers);
     arbiters.push(own_arbiter);
-    let door = Door { gate: Gate::new(config, doorkeeper), node, registry, rest };
+    let max_head_bytes = config.server.max_head_bytes;
+    let door = Door { gate: Gate::new(config, doorkeeper), proxies, max_head_bytes, node, registry, rest };
     Ok(Running { door, stores, registry_is_gone, arbiters })
 }
 
@@ -257,6 +270,8 @@ fn room_limits(config: &Config) -> RoomLimits {
         awareness_coalesce: config.room.awareness_coalesce_ms.duration(),
         pending_bytes: config.room.pending_bytes,
         awareness_clients_per_session: config.limits.max_awareness_clients,
+        // Of each room that of its org.
+        max_document_bytes: config.limits.max_document_bytes,
     }
 }
 

@@ -95,7 +95,14 @@ impl Node {
     pub fn new(parts: NodeParts) -> Arc<Self> {
         let started = tokio::time::Instant::now();
         let health = CompactionHealth::new(parts.worker.poison.clone(), started);
-        Arc::new(Self { parts, started, health, next_session: AtomicU64::new(1), open: AtomicUsize::new(0), admission: Admission::default() })
+        Arc::new(Self {
+            parts,
+            started,
+            health,
+            next_session: AtomicU64::new(1),
+            open: AtomicUsize::new(0),
+            admission: Admission::default(),
+        })
     }
 
     /// Whether compaction works here, for readiness.

@@ -1,9 +1,10 @@
-//! `[limits]`: what clients may send.
+//! `[limits]`: what clients may send, and how much of the hub one of them may take.
 
-use super::section::section;
+use super::{error::Problem, orgs::org_limits, section::section};
 
 section! {
-    /// What clients may send. Whoever goes beyond is refused for good, and nobody else notices.
+    /// What clients may send, and how much of the hub one of them may take. Of what is bounded by a rate or by how much is open, 0 is
+    /// no bound.
     Limits = "limits" {
         /// Structs (runs of content) in one update.
         max_update_structs: usize = 10_000_000, 1_000..=1_000_000_000;
@@ -21,5 +22,57 @@ section! {
         body_bytes: usize = 1 << 30, 1 << 20..=1 << 40;
         /// Client ids that one connection may speak for. Presence of further ones is ignored.
         max_awareness_clients: usize = 64, 1..=100_000;
+        /// Bytes of a document; 0 is no bound. Who would make it larger is closed with 4413, a request is refused with 413; what only
+        /// deletes is taken. May be exceeded by what is on its way at that moment, and by a 64th.
+        max_document_bytes: usize = 256 << 20, 0..=1 << 40;
+        /// WebSocket connections from one address, of IPv6 from one network /64. Behind a proxy that `server.trusted_proxies` does not
+        /// name, that is everybody together.
+        connections_per_address: usize = 10_000, 0..=1_000_000;
+        /// WebSocket connections of one user. Who is anonymous is not told apart, and not counted.
+        connections_per_user: usize = 1_000, 0..=1_000_000;
+        /// WebSocket connections of one room, on this node.
+        connections_per_room: usize = 5_000, 0..=1_000_000;
+        /// WebSocket connections of one org, on this node.
+        connections_per_org: usize = 0, 0..=1_000_000;
+        /// Connections from one address that are no WebSocket, or none yet. Not for proxies that are trusted.
+        http_connections_per_address: usize = 2_000, 0..=1_000_000;
+        /// What was not used of a rate is kept for so many seconds.
+        burst_seconds: usize = 10, 1..=3_600;
+        /// Messages of one WebSocket connection, pings and presence too. Beyond it the connection is not read for a while; nothing is
+        /// lost.
+        messages_per_second: usize = 500, 0..=10_000_000;
+        /// Bytes of them.
+        message_bytes_per_second: usize = 8 << 20, 0..=1 << 40;
+        /// Messages of all connections of one room on this node together, without presence.
+        room_messages_per_second: usize = 5_000, 0..=10_000_000;
+        /// Bytes of them.
+        room_bytes_per_second: usize = 64 << 20, 0..=1 << 40;
+        /// Presence messages of one WebSocket connection that are passed on. Beyond it the newest waits and takes the place of older
+        /// ones.
+        awareness_per_second: usize = 50, 0..=1_000_000;
+        /// Bytes of them.
+        awareness_bytes_per_second: usize = 1 << 20, 0..=1 << 40;
+        /// Requests over HTTP from one address.
+        rest_per_second: usize = 500, 0..=1_000_000;
+        /// Requests over HTTP of one user. Who is anonymous is not told apart, and not counted.
+        rest_per_second_of_user: usize = 200, 0..=1_000_000;
+        /// How often somebody at one address may fail to prove who they are.
+        failed_auth_per_minute: usize = 30, 0..=1_000_000;
+        /// Documents that are loaded at once, and streams that are looked at.
+        concurrent_loads: usize = 64, 1..=10_000;
+        /// How many wait for that, each at most `room.load_timeout_ms`. Further ones are closed with 1013.
+        waiting_loads: usize = 4_096, 0..=1_000_000;
+        /// Histories that are computed with at once: activities, changesets, rollbacks and prunes.
+        concurrent_histories: usize = 4, 1..=10_000;
+        /// How many wait for that, each at most `room.load_timeout_ms`. Further ones are told to come again.
+        waiting_histories: usize = 64, 0..=1_000_000;
+        /// What differs for single orgs: `acme?connections_per_org=100&max_document_bytes=1000000`, the org as it stands in paths. May
+        /// differ: the connections per org, user and room, the rates of connections, rooms and users, and the size of documents.
+        orgs: Vec<String> = Vec::new();
     }
+    rules: rules
+}
+
+fn rules(limits: &Limits, problems: &mut Vec<Problem>) {
+    problems.extend(org_limits(limits).into_iter().filter_map(Result::err));
 }

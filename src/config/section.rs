@@ -98,6 +98,12 @@ impl Setting for SocketAddr {
     const EXPECTS: &'static str = "an IP address and a port, such as 127.0.0.1:4400 or [::1]:4400";
 }
 
+impl Setting for Option<SocketAddr> {
+    const KIND: Kind = Kind::Text;
+    const EXPECTS: &'static str = "an IP address and a port, such as 127.0.0.1:4401 or [::1]:4401";
+    const EXAMPLE: Option<&'static str> = Some("\"127.0.0.1:4401\"");
+}
+
 impl Setting for Vec<String> {
     const KIND: Kind = Kind::List;
     const EXPECTS: &'static str = "a list of texts, such as [\"https://editor.example\"]";

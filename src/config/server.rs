@@ -2,10 +2,25 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     error::Problem,
-    section::{Millis, section},
+    section::{Millis, section, words},
 };
+use crate::peer::network;
+
+/// The header by which proxies that are trusted say who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrustedHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+words!(TrustedHeader: "\"x-forwarded-for\" or \"forwarded\"");
 
 section! {
     /// How clients reach the hub, and what one connection may cost.
@@ -24,6 +39,20 @@ section! {
         allowed_origins: Vec<String> = Vec::new();
         /// May those pages send cookies and the like with what they ask over HTTP? Never together with `*`.
         allow_credentials: bool = false;
+        /// The proxies in front of the hub, as networks or addresses: `10.0.0.0/8`, `::1`. Only what they say of who asks is believed;
+        /// without them everybody behind a proxy counts as one address.
+        trusted_proxies: Vec<String> = Vec::new();
+        /// In which header they say it: "x-forwarded-for" or "forwarded". The other one is not looked at, as clients can set it.
+        trusted_header: TrustedHeader = TrustedHeader::XForwardedFor;
+        /// Where the hub answers `GET /metrics` for Prometheus, on a listener of its own. Nobody is asked there who they are, so an
+        /// address that only those reach who may know: best a loopback address.
+        metrics: Option<SocketAddr> = None;
+        /// The head of a request must have come by then.
+        head_timeout_ms: Millis = Millis::new(5_000), 100..=600_000;
+        /// Bytes of the head of a request. A longer one is refused with 431.
+        max_head_bytes: usize = 128 << 10, 1 << 10..=128 << 10;
+        /// A client that takes none of an answer over HTTP for so long is cut off: it holds memory of `limits.answer_bytes`.
+        write_timeout_ms: Millis = Millis::new(30_000), 100..=600_000;
         /// Connections that may be open at once. Further ones are refused with status 503.
         max_connections: usize = 50_000, 1..=1_000_000;
         /// Bytes of one message. A longer one closes the connection before it is read.
@@ -66,6 +95,16 @@ fn rules(server: &Server, problems: &mut Vec<Problem>) {
             format!("is {prefix:?}"),
             "choose another word: the hub answers about itself on this path",
         ));
+    }
+    for proxy in &server.trusted_proxies {
+        if network(proxy).is_none() {
+            let advice = "write a network or an address, such as \"10.0.0.0/8\" or \"::1\"";
+            problems.push(Problem::new("server.trusted_proxies", format!("holds {proxy:?}"), advice));
+        }
+    }
+    if server.metrics.is_some_and(|metrics| metrics.port() != 0 && metrics == server.listen) {
+        let advice = "choose another address or port than `server.listen`: not everybody is to read them";
+        problems.push(Problem::new("server.metrics", format!("is {}", server.listen), advice));
     }
     for origin in &server.allowed_origins {
         if let Some(advice) = wrong_origin(origin) {

@@ -74,6 +74,7 @@ fn the_default_file_says_what_the_defaults_are() {
     expected.jwt.jwks_ca_file = Some("/etc/yhub/ca.pem".into());
     expected.auth_callback.secret = Some("a secret".into());
     expected.auth_callback.ca_file = Some("/etc/yhub/ca.pem".into());
+    expected.server.metrics = Some("127.0.0.1:4401".parse().unwrap());
     expected.redis.url = Some("rediss://:password@redis.example:6379/0".into());
     expected.redis.ca_file = Some("/etc/yhub/ca.pem".into());
     expected.postgres.url = Some("postgres://yhub:password@postgres.example:5432/yhub".into());

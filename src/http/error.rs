@@ -15,7 +15,7 @@ use actix_web::{
     },
 };
 use yhub_content::UpdateError;
-use yhub_core::chain;
+use yhub_core::{chain, limiting::Bound};
 use yhub_documents::{ComputeError, DocumentsError};
 use yhub_encoding::{write_any_object_header, write_any_string, write_var_string};
 use yhub_store::DocStoreError;
@@ -24,6 +24,9 @@ use yhub_store::DocStoreError;
 pub(super) const LIB0_ANY: &str = "application/x-lib0any";
 /// The media type of JSON.
 pub(super) const JSON: &str = "application/json";
+
+/// Who finds too many histories being computed may ask again after so many seconds.
+const HISTORIES_AGAIN_S: u64 = 2;
 
 /// Why a request gets no answer. The texts go to clients: they say nothing about our insides.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,6 +131,24 @@ pub enum HttpError {
     /// As many connections are open as may be.
     #[error("too many connections are open; try again later")]
     TooManyConnections,
+    /// Somebody asks more often, or has more open, than they may.
+    #[error("that is too often, or too much at once; try again in {retry_after_s} s")]
+    TooManyRequests {
+        /// When they may again, in whole seconds.
+        retry_after_s: u64,
+    },
+    /// The head of the request is longer than may be.
+    #[error("the head of the request has more than {max_bytes} bytes")]
+    HeadTooLarge {
+        /// The bound.
+        max_bytes: usize,
+    },
+    /// The document would be larger than documents may be.
+    #[error("the document would have more than {max_bytes} bytes")]
+    DocumentTooLarge {
+        /// The bound.
+        max_bytes: usize,
+    },
     /// Something that the answer needs is not there now, or the hub is stopping.
     #[error("not available now; try again later")]
     Unavailable,
@@ -161,6 +182,9 @@ impl HttpError {
             Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "key-reused"),
             Self::UpgradeRequired => (StatusCode::UPGRADE_REQUIRED, "upgrade-required"),
             Self::TooManyConnections => (StatusCode::SERVICE_UNAVAILABLE, "too-many-connections"),
+            Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests"),
+            Self::HeadTooLarge { .. } => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large"),
+            Self::DocumentTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "document-too-large"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
@@ -170,6 +194,10 @@ impl HttpError {
     pub(crate) fn of_documents(error: &DocumentsError) -> Self {
         match error {
             DocumentsError::Deleted { .. } => Self::Deleted,
+            DocumentsError::TooLarge { max_bytes, .. } => Self::DocumentTooLarge { max_bytes: *max_bytes },
+            // Counted already; in a log it would be written as often as somebody asks.
+            DocumentsError::Busy { bound: Bound::Histories, .. } => Self::TooManyRequests { retry_after_s: HISTORIES_AGAIN_S },
+            DocumentsError::Busy { .. } => Self::Unavailable,
             DocumentsError::Refused { what, .. } => Self::InvalidBody { what: format!("invalid body: {what}") },
             DocumentsError::Store { source: source @ DocStoreError::Room { .. }, .. } => Self::of_store(source),
             DocumentsError::History {
@@ -227,6 +255,7 @@ impl HttpError {
             Self::MethodNotAllowed { allow } => HeaderValue::from_str(allow).ok().map(|allow| (header::ALLOW, allow)),
             Self::Unauthorized { .. } => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             Self::UpgradeRequired => Some((header::UPGRADE, HeaderValue::from_static("websocket"))),
+            Self::TooManyRequests { retry_after_s } => Some((header::RETRY_AFTER, HeaderValue::from(*retry_after_s))),
             Self::TooManyConnections | Self::Unavailable | Self::StillUnderWay => {
                 Some((header::RETRY_AFTER, HeaderValue::from_static("2")))
             }

@@ -4,7 +4,7 @@
 //! lets a stuck client's socket really end. The price: every request with an `Upgrade` header comes here, past the
 //! routes of the `App`.
 
-use std::io;
+use std::{io, rc::Rc};
 
 use actix_codec::Framed;
 use actix_http::{
@@ -18,7 +18,13 @@ use actix_rt::net::TcpStream;
 use futures_util::SinkExt;
 use yhub_actors::{Place, Session, SessionParams};
 
-use crate::{credentials::answered_protocol, http::HttpError, wiring::Door};
+use crate::{
+    connections::Watch,
+    credentials::answered_protocol,
+    http::{HttpError, check_head},
+    limiting::admit as admit_session,
+    wiring::Door,
+};
 
 /// Answers one upgrade request: a session, or a refusal. A client that is gone before it has its answer is nobody's error.
 pub(crate) async fn upgrade(request: Request, framed: Framed<TcpStream, Codec>, door: Door) -> Result<(), actix_web::Error> {
@@ -29,6 +35,9 @@ pub(crate) async fn upgrade(request: Request, framed: Framed<TcpStream, Codec>, 
 }
 
 async fn answer(request: Request, mut framed: Framed<TcpStream, Codec>, door: Door) -> io::Result<()> {
+    if let Some(watch) = request.conn_data::<Rc<Watch>>() {
+        watch.on_request();
+    }
     let (params, place) = match admit(&request, &door).await {
         Ok(admitted) => admitted,
         Err(refused) => return refuse(refused, &request, &mut framed).await,
@@ -56,8 +65,10 @@ async fn answer(request: Request, mut framed: Framed<TcpStream, Codec>, door: Do
 }
 
 async fn admit(request: &Request, door: &Door) -> Result<(SessionParams, Place), HttpError> {
+    check_head(request.head(), door.max_head_bytes, &door.node.limiting.tally)?;
+    let client = door.proxies.client(request.head());
     let params = door.gate.check(request.head()).await?;
-    let place = door.node.open_place().ok_or(HttpError::TooManyConnections)?;
+    let place = admit_session(door, client, &params)?;
     Ok((params, place))
 }
 

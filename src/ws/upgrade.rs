@@ -122,7 +122,9 @@ mod tests {
     use yhub_store_sql::{SqliteDocs, SqliteDocsOptions};
 
     use super::*;
-    use crate::{audit::Audit, issued::Issued};
+    use yhub_core::limiting::Limiting;
+
+    use crate::{audit::Audit, issued::Issued, limiting::AuthGuard, peer::Proxies};
 
     fn head(uri: &str, headers: &[(HeaderName, &str)]) -> RequestHead {
         let mut head = RequestHead::default();
@@ -139,7 +141,9 @@ mod tests {
         let tokens = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir.path())).unwrap());
         let tickets = Arc::new(MemoryTickets::new(TicketBound::default(), time.clone()));
         let (audit, _) = Audit::new(tokens.clone(), time.clone());
-        let gate = Gate::new(config, Doorkeeper::new(config, Issued::new(tokens, tickets, time.clone()), audit, &time).unwrap());
+        let guard = AuthGuard::new(config, Proxies::new(config), &Limiting::default());
+        let issued = Issued::new(tokens, tickets, time.clone());
+        let gate = Gate::new(config, Doorkeeper::new(config, issued, audit, &time, guard).unwrap());
         let params = gate.check(&head).now_or_never();
         params.expect("nobody is asked where everybody may come in")
     }

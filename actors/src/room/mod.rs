@@ -16,8 +16,8 @@ use actix::prelude::*;
 use bytes::Bytes;
 use tokio::time::Instant;
 use yhub_core::{
-    Close, Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, RoomId, RoomLimits, ServerMessage, SessionId, StreamClock,
-    StreamLine, Submission, Variant, access::Identity, chain,
+    Close, Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, RoomId, RoomLimits, ServerMessage, SessionId,
+    StreamClock, StreamLine, Submission, Variant, access::Identity, chain,
 };
 use yhub_documents::{DocumentsError, fold};
 use yhub_store::{Append, StreamLogError};

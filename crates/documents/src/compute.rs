@@ -53,6 +53,11 @@ impl ComputePool {
         Ok(Self { threads: Arc::new(threads), places: Arc::new(Semaphore::new(queue)), queue, deadline })
     }
 
+    /// How many computations run or wait.
+    pub fn under_way(&self) -> usize {
+        self.queue.saturating_sub(self.places.available_permits())
+    }
+
     /// Runs `job`, which works on `size_bytes`, where it is asked for if that is little, else on the pool.
     pub async fn run_sized<T: Send + 'static>(
         &self,

@@ -10,6 +10,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use yhub_core::limiting::{Bound, Tally};
+
 use super::endpoint::{Kind, Param};
 use crate::{
     Config,
@@ -29,6 +31,8 @@ const PIECE_BYTES: usize = 4 << 10;
 pub(super) struct Bodies {
     max_update_bytes: usize,
     budget: Arc<Semaphore>,
+    pieces: usize,
+    tally: Arc<Tally>,
 }
 
 /// A body that has come, and its share of what all bodies may hold.
@@ -41,10 +45,15 @@ pub(super) struct Body {
 }
 
 impl Bodies {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, tally: Arc<Tally>) -> Self {
         let pieces = (config.limits.body_bytes / PIECE_BYTES).clamp(1, Semaphore::MAX_PERMITS);
         let max_update_bytes = config.server.max_message_bytes.saturating_add(config.limits.max_awareness_bytes);
-        Self { max_update_bytes, budget: Arc::new(Semaphore::new(pieces)) }
+        Self { max_update_bytes, budget: Arc::new(Semaphore::new(pieces)), pieces, tally }
+    }
+
+    /// How many bytes they hold now.
+    pub(super) fn held_bytes(&self) -> usize {
+        (self.pieces - self.budget.available_permits()) * PIECE_BYTES
     }
 
     /// Reads the body of a request to an endpoint that takes `fields`.
@@ -77,6 +86,7 @@ impl Bodies {
                 if wanted > held {
                     let more = u32::try_from(wanted - held).unwrap_or(u32::MAX);
                     let more = self.budget.clone().try_acquire_many_owned(more).map_err(|_| {
+                        self.tally.count(Bound::Bodies);
                         log::warn!("as many bytes of bodies as may are being taken in; a request is told to come again (`limits.body_bytes`)");
                         HttpError::Unavailable
                     })?;
@@ -88,6 +98,7 @@ impl Bodies {
                 body.extend_from_slice(&piece);
             }
             if dropped > 0 {
+                self.tally.count(Bound::MessageSize);
                 Err(HttpError::BodyTooLarge { max_bytes })
             } else {
                 Ok(Body { bytes: body.freeze(), is_json, share })

@@ -6,6 +6,7 @@
 mod access;
 mod answer;
 mod body;
+pub(crate) mod callers;
 mod conditions;
 mod deletion;
 mod endpoint;
@@ -42,6 +43,7 @@ use yhub_store::{AccessTokenStore, AuditRecord, AuditStore, ResponseCache};
 use self::{
     answer::Answer,
     body::Bodies,
+    callers::Callers,
     conditions::Conditions,
     endpoint::{Asked, Call, Endpoint, Scope, org_place},
     flights::Flights,
@@ -70,6 +72,7 @@ pub(crate) struct Rest {
     max_update_bytes: usize,
     awareness: AwarenessLimits,
     bodies: Bodies,
+    callers: Callers,
     documents: Documents,
     cache: Arc<dyn ResponseCache>,
     /// Answers to requests with a key.
@@ -90,8 +93,10 @@ impl Rest {
         stores: &Stores,
         time: Arc<dyn TimeSource>,
         doorkeeper: Doorkeeper,
+        callers: Callers,
     ) -> Arc<Self> {
-        let outgoing = Outgoing::new(documents.clone(), config.limits.answer_bytes);
+        let tally = callers.tally.clone();
+        let outgoing = Outgoing::new(documents.clone(), config.limits.answer_bytes, tally.clone());
         Arc::new(Self {
             names: Names::new(config),
             doorkeeper,
@@ -100,7 +105,8 @@ impl Rest {
                 max_entries: config.limits.max_awareness_clients,
                 max_state_bytes: config.limits.max_awareness_bytes,
             },
-            bodies: Bodies::new(config),
+            bodies: Bodies::new(config, tally),
+            callers,
             documents,
             cache: stores.cache.clone(),
             records: stores.records.clone(),
@@ -112,6 +118,16 @@ impl Rest {
             answers: Flights::default(),
             outgoing,
         })
+    }
+
+    /// Bytes of documents that are being sent.
+    pub(crate) fn answer_bytes(&self) -> usize {
+        self.outgoing.held_bytes()
+    }
+
+    /// Bytes of bodies that are being taken in.
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.bodies.held_bytes()
     }
 
     /// Answers a request to `path`, below the prefix.
@@ -128,6 +144,7 @@ impl Rest {
         payload: web::Payload,
         path: &str,
     ) -> Result<HttpResponse, HttpError> {
+        self.callers.of_request(request.head())?;
         let (endpoint, segments) = self.find(request.method(), path)?;
         let asked = self.read_head(endpoint, &segments, request)?;
         let mut call = self.let_in(endpoint, asked, request).await?;
@@ -219,6 +236,7 @@ impl Rest {
     /// Finds out who asks, and whether they may do that.
     async fn let_in(&self, endpoint: &Endpoint, asked: Asked, request: &HttpRequest) -> Result<Call, HttpError> {
         let caller = self.doorkeeper.identify(request.head(), asked.user.as_deref(), asked.place()).await?;
+        self.callers.of_user(&asked.org, &caller.who)?;
         self.doorkeeper.access(&caller, asked.place(), endpoint.needs).await?;
         if let Some((_, right)) = endpoint.needs_if.filter(|(parameter, _)| asked.query.is(parameter)) {
             self.doorkeeper.access(&caller, asked.place(), right).await?;

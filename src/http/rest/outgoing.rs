@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use yhub_core::{RoomId, StreamClock, Variant};
+use yhub_core::{
+    RoomId, StreamClock, Variant,
+    limiting::{Bound, Tally},
+};
 use yhub_documents::Documents;
 use yhub_store::CacheKey;
 
@@ -35,6 +38,7 @@ pub(super) struct Outgoing {
     documents: Documents,
     budget: Arc<Semaphore>,
     pieces: usize,
+    tally: Arc<Tally>,
     state: Arc<Mutex<State>>,
     flights: Flights<Arc<Held>>,
 }
@@ -49,10 +53,15 @@ struct State {
 
 impl Outgoing {
     /// Of `documents`, at most about `budget_bytes` at a time.
-    pub(super) fn new(documents: Documents, budget_bytes: usize) -> Self {
+    pub(super) fn new(documents: Documents, budget_bytes: usize, tally: Arc<Tally>) -> Self {
         let pieces = (budget_bytes / PIECE_BYTES).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         let budget = Arc::new(Semaphore::new(pieces));
-        Self { documents, budget, pieces, state: Arc::default(), flights: Flights::default() }
+        Self { documents, budget, pieces, tally, state: Arc::default(), flights: Flights::default() }
+    }
+
+    /// How many bytes they hold now.
+    pub(super) fn held_bytes(&self) -> usize {
+        (self.pieces - self.budget.available_permits()) * PIECE_BYTES
     }
 
     /// A document as it is now, or later: with everything that was written before this was called.
@@ -77,12 +86,14 @@ impl Outgoing {
 
     fn load(&self, room: RoomId, variant: Variant) -> impl Future<Output = Result<Arc<Held>, HttpError>> + Send + use<> {
         let (documents, budget, state, pieces) = (self.documents.clone(), self.budget.clone(), self.state.clone(), self.pieces);
+        let tally = self.tally.clone();
         async move {
             let _loading = Loading::new(&state, &room, variant);
             let loaded = documents.load(&room, variant).await.map_err(|error| HttpError::of_documents(&error))?;
             // One that is larger than the budget goes out alone.
             let share = u32::try_from(loaded.base.len().div_ceil(PIECE_BYTES).min(pieces)).unwrap_or(u32::MAX);
             let share = budget.try_acquire_many_owned(share).map_err(|_| {
+                tally.count(Bound::Answers);
                 log::warn!(room:% = room; "as many documents as may are being sent; room {room} is told to come again (`limits.answer_bytes`)");
                 HttpError::Unavailable
             })?;
@@ -210,7 +221,7 @@ mod tests {
         let mut writer = TextWriter::new(7);
         let first = writer.append("first");
         rig.write(&room, &first).await;
-        let outgoing = Outgoing::new(rig.documents.clone(), 1 << 20);
+        let outgoing = Outgoing::new(rig.documents.clone(), 1 << 20, Arc::default());
         let before = rig.store.documents.load(Ordering::Relaxed);
         let all = join_all((0..20).map(|_| outgoing.document(&room, Variant::Gc))).await;
         let loads = rig.store.documents.load(Ordering::Relaxed) - before;
@@ -237,7 +248,7 @@ mod tests {
             let size = if docid == "large" { 2_000_000 } else { 600_000 };
             rig.write(&outgoing_of(docid), &TextWriter::new(7).append(&"x".repeat(size))).await;
         }
-        let outgoing = Outgoing::new(rig.documents.clone(), 1 << 20);
+        let outgoing = Outgoing::new(rig.documents.clone(), 1 << 20, Arc::default());
         let held = outgoing.document(&outgoing_of("a"), Variant::Gc).await.unwrap();
         for docid in ["b", "large"] {
             assert_eq!(outgoing.document(&outgoing_of(docid), Variant::Gc).await.unwrap_err(), HttpError::Unavailable, "{docid}");

@@ -1,0 +1,226 @@
+//! Connections while they speak HTTP: how many one address may have, and for how long they may say or take nothing.
+//!
+//! actix-http gives the head of the first request a time, and nothing that follows: neither the head of a second request nor a client
+//! that does not take its answer. So whoever serves a connection here watches over it, and drops it when it is overdue; with
+//! it go the request, its answer, and what that holds of a budget.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_rt::net::TcpStream;
+use actix_web::{
+    body::{BodySize, MessageBody},
+    dev::Extensions,
+};
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::time::{Instant, sleep_until};
+use yhub_core::limiting::{Bound, PlaceOf, Places, Tally};
+
+use crate::{
+    Config,
+    peer::{Client, Proxies},
+};
+
+/// What actix-http leaves a connection without a request; see its `KeepAlive`.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How often a connection is looked at that is not waited for.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// What somebody is told who has too many, without being listened to.
+const REFUSAL: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// The bounds of all connections of a server. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Connections {
+    open: Arc<Places<IpAddr>>,
+    per_address: usize,
+    proxies: Proxies,
+    head: Duration,
+    write: Duration,
+    tally: Arc<Tally>,
+}
+
+impl Connections {
+    pub(crate) fn new(config: &Config, proxies: Proxies, tally: Arc<Tally>) -> Self {
+        Self {
+            open: Arc::default(),
+            per_address: config.limits.http_connections_per_address,
+            proxies,
+            head: config.server.head_timeout_ms.duration(),
+            write: config.server.write_timeout_ms.duration(),
+            tally,
+        }
+    }
+
+    /// Takes a connection in, unless there are too many: then it is told so, and ends.
+    pub(crate) fn open(&self, io: &TcpStream, watches: &Watches) -> Option<Open> {
+        let peer = io.peer_addr().ok();
+        // What was sent and is not taken is held by the operating system, also after we have let go of the connection.
+        #[cfg(target_os = "linux")]
+        let _ = SockRef::from(io).set_tcp_user_timeout(Some(self.write));
+        let address = peer.map(|peer| Client { address: peer.ip().to_canonical() }.key());
+        // A proxy speaks for many.
+        let counted = address.filter(|address| self.per_address > 0 && !self.proxies.trusts(*address));
+        let place = match counted {
+            None => None,
+            Some(address) => match self.open.take(address, self.per_address, || ()) {
+                Some(place) => Some(place),
+                None => {
+                    self.tally.count(Bound::HttpConnections);
+                    // Whether it is heard is not our affair.
+                    let _ = io.try_write(REFUSAL);
+                    return None;
+                }
+            },
+        };
+        let watch = Rc::new(Watch(Cell::new(State::New { since: Instant::now() })));
+        let listed = peer.map(|peer| Listed::new(watches, peer, &watch));
+        Some(Open { watch, connections: self.clone(), _place: place, _listed: listed })
+    }
+}
+
+/// A connection that was taken in.
+pub(crate) struct Open {
+    watch: Rc<Watch>,
+    connections: Connections,
+    _place: Option<PlaceOf<IpAddr>>,
+    _listed: Option<Listed>,
+}
+
+impl Open {
+    /// Runs what serves the connection, until that ends or is overdue.
+    pub(crate) async fn watch_over<T>(self, serving: impl Future<Output = T>) {
+        let began = Instant::now();
+        tokio::select! {
+            _ = serving => {
+                // actix-http has answered 408 then.
+                if self.watch.is_new() && began.elapsed() >= self.connections.head {
+                    self.connections.tally.count(Bound::HeadTime);
+                }
+            }
+            bound = self.overdue() => self.connections.tally.count(bound),
+        }
+    }
+
+    async fn overdue(&self) -> Bound {
+        let Connections { head, write, .. } = self.connections;
+        loop {
+            let (until, bound) = match self.watch.0.get() {
+                // The first head is actix-http's affair; it has said so by then, and the client has not taken that.
+                State::New { since } => (Some(since + head + KEEP_ALIVE), Bound::HeadTime),
+                // The last of an answer may still be on its way.
+                State::Idle { since } => (Some(since + KEEP_ALIVE + head + write), Bound::HeadTime),
+                State::Answering { since } => (Some(since + write), Bound::AnswerTime),
+                State::Working => (None, Bound::HeadTime),
+            };
+            let now = Instant::now();
+            match until {
+                Some(until) if until <= now => return bound,
+                until => sleep_until(until.unwrap_or(now + LOOK_EVERY).min(now + LOOK_EVERY.min(write))).await,
+            }
+        }
+    }
+}
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Nothing was asked yet.
+    New { since: Instant },
+    /// The last answer was given to the server, and nothing is asked.
+    Idle { since: Instant },
+    /// A request is being worked on, which has bounds of its own.
+    Working,
+    /// The client has taken some of an answer.
+    Answering { since: Instant },
+}
+
+/// Follows what a connection is doing.
+pub(crate) struct Watch(Cell<State>);
+
+impl Watch {
+    /// A request has come.
+    pub(crate) fn on_request(&self) {
+        self.0.set(State::Working);
+    }
+
+    fn is_new(&self) -> bool {
+        matches!(self.0.get(), State::New { .. })
+    }
+}
+
+/// The connections of one worker, by their peers: how their requests find them.
+pub(crate) type Watches = Rc<RefCell<HashMap<SocketAddr, Rc<Watch>>>>;
+
+/// For `HttpService::on_connect_ext`.
+pub(crate) fn on_connect(watches: &Watches, io: &TcpStream, extensions: &mut Extensions) {
+    if let Some(watch) = io.peer_addr().ok().and_then(|peer| watches.borrow().get(&peer).cloned()) {
+        extensions.insert(watch);
+    }
+}
+
+/// An entry of [`Watches`], while the connection is served.
+struct Listed {
+    watches: Watches,
+    peer: SocketAddr,
+}
+
+impl Listed {
+    fn new(watches: &Watches, peer: SocketAddr, watch: &Rc<Watch>) -> Self {
+        watches.borrow_mut().insert(peer, watch.clone());
+        Self { watches: watches.clone(), peer }
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.watches.borrow_mut().remove(&self.peer);
+    }
+}
+
+/// A body, watched: each piece that the server asks for is one that the client has taken.
+pub(crate) struct Watched<B> {
+    body: Pin<Box<B>>,
+    watch: Option<Rc<Watch>>,
+}
+
+impl<B> Watched<B> {
+    pub(crate) fn new(body: B, watch: Option<Rc<Watch>>) -> Self {
+        let watched = Self { body: Box::pin(body), watch };
+        watched.mark(|since| State::Answering { since });
+        watched
+    }
+
+    fn mark(&self, state: impl Fn(Instant) -> State) {
+        if let Some(watch) = &self.watch {
+            watch.0.set(state(Instant::now()));
+        }
+    }
+}
+
+impl<B: MessageBody> MessageBody for Watched<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, B::Error>>> {
+        self.mark(|since| State::Answering { since });
+        self.body.as_mut().poll_next(cx)
+    }
+}
+
+impl<B> Drop for Watched<B> {
+    fn drop(&mut self) {
+        self.mark(|since| State::Idle { since });
+    }
+}

@@ -1,0 +1,87 @@
+//! How often who may ask, and with how long a head.
+
+use std::{net::IpAddr, sync::Arc};
+
+use actix_web::dev::RequestHead;
+use tokio::time::Instant;
+use yhub_core::{
+    access::Identity,
+    limiting::{Bound, Buckets, Limiting, Quotas, Rate, Tally},
+};
+
+use crate::{
+    Config,
+    http::HttpError,
+    limiting::user_key,
+    peer::Proxies,
+};
+
+/// So many addresses, and so many users, are told apart at a time.
+const MAX_CALLERS: usize = 65_536;
+
+/// What those who ask are held to.
+pub(crate) struct Callers {
+    proxies: Proxies,
+    max_head_bytes: usize,
+    rate: Rate,
+    addresses: Buckets<IpAddr>,
+    /// By org and user.
+    users: Buckets<(String, String)>,
+    quotas: Quotas,
+    pub(super) tally: Arc<Tally>,
+    started: Instant,
+}
+
+impl Callers {
+    pub(crate) fn new(config: &Config, limiting: &Limiting, proxies: Proxies) -> Self {
+        Self {
+            proxies,
+            max_head_bytes: config.server.max_head_bytes,
+            rate: Rate::per_second(config.limits.rest_per_second, config.limits.burst_seconds),
+            addresses: Buckets::new(MAX_CALLERS),
+            users: Buckets::new(MAX_CALLERS),
+            quotas: limiting.quotas.clone(),
+            tally: limiting.tally.clone(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Whoever sends this may, if not too often. Before anything else is looked at.
+    pub(super) fn of_request(&self, head: &RequestHead) -> Result<(), HttpError> {
+        check_head(head, self.max_head_bytes, &self.tally)?;
+        let client = self.proxies.client(head);
+        if !self.rate.is_none() {
+            let taken = self.addresses.try_take(client.key(), &self.rate, self.now_ms());
+            taken.map_err(|wait_ms| self.too_often(Bound::AddressRequests, wait_ms))?;
+        }
+        Ok(())
+    }
+
+    /// This user may, if not too often.
+    pub(super) fn of_user(&self, org: &str, who: &Identity) -> Result<(), HttpError> {
+        let rate = self.quotas.of(org).requests_per_user;
+        let Some(user) = user_key(who).filter(|_| !rate.is_none()) else { return Ok(()) };
+        let taken = self.users.try_take((org.to_owned(), user.to_owned()), &rate, self.now_ms());
+        taken.map_err(|wait_ms| self.too_often(Bound::UserRequests, wait_ms))
+    }
+
+    fn too_often(&self, bound: Bound, wait_ms: u64) -> HttpError {
+        self.tally.count(bound);
+        HttpError::TooManyRequests { retry_after_s: wait_ms.div_ceil(1_000).max(1) }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+}
+
+/// Refuses a head that is too long. The server has read it by then, at most 128 KiB of it.
+pub(crate) fn check_head(head: &RequestHead, max_bytes: usize, tally: &Tally) -> Result<(), HttpError> {
+    let headers = head.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    let path = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if path + headers.sum::<usize>() > max_bytes {
+        tally.count(Bound::HeadSize);
+        return Err(HttpError::HeadTooLarge { max_bytes });
+    }
+    Ok(())
+}

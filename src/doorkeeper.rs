@@ -69,7 +69,13 @@ impl Doorkeeper {
     ///
     /// # Errors
     /// If keys or addresses in it cannot be used.
-    pub(crate) fn new(config: &Config, issued: Issued, audit: Audit, time: &Arc<dyn TimeSource>, guard: AuthGuard) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        config: &Config,
+        issued: Issued,
+        audit: Audit,
+        time: &Arc<dyn TimeSource>,
+        guard: AuthGuard,
+    ) -> anyhow::Result<Self> {
         let (auth, modes) = (authenticator(config, everyone(config), time)?, &config.auth.mode);
         let (takes_tokens, only_open) = (modes.contains(AuthMode::Token), modes.is_open_only());
         Ok(Self(Arc::new(Rules { auth, issued, audit, takes_tokens, only_open, guard })))

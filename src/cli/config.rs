@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use clap::Subcommand;
-use yhub::config::default_file;
+use yhub::config::{default_file, limits_page};
 
 use super::Options;
 
@@ -13,6 +13,8 @@ pub(super) enum Command {
     Check,
     /// Print the default configuration file, with every key explained
     Default,
+    /// Print the page about all limits, as Markdown
+    Limits,
     /// Print the configuration in force, and where each value came from
     Show,
 }
@@ -24,6 +26,7 @@ pub(super) fn run(command: Command, options: Options) -> anyhow::Result<()> {
             "the configuration is valid\n".to_owned()
         }
         Command::Default => default_file(),
+        Command::Limits => limits_page(),
         Command::Show => options.load()?.to_file(),
     };
     Ok(io::stdout().lock().write_all(text.as_bytes())?)

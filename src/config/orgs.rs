@@ -26,6 +26,11 @@ const KEYS: [&str; 11] = [
     "rest_per_second_of_user",
 ];
 
+/// May this bound differ by org?
+pub(crate) fn differs_by_org(name: &str) -> bool {
+    KEYS.contains(&name)
+}
+
 /// The bounds of each org of `limits.orgs`, or what is wrong with an entry.
 pub(crate) fn org_limits(limits: &Limits) -> Vec<Result<(String, Limits), Problem>> {
     let mut seen: Vec<String> = Vec::new();

@@ -8,6 +8,7 @@ mod support;
 mod access;
 mod assets;
 mod awareness;
+mod bounds;
 mod chaos;
 mod cli;
 mod clients;

@@ -12,7 +12,7 @@ use actix_web::{App, HttpServer, web};
 use tokio::sync::oneshot;
 use yhub::{Backend, Census, Config, Hub, Stores, config::Millis};
 use yhub_content as content;
-use yhub_core::{RoomId, StreamClock, StreamMessage};
+use yhub_core::{RoomId, StreamClock, StreamMessage, limiting::Bound};
 use yhub_documents::Documents;
 use yhub_store::{
     DocStore, LogEntry, ReadLimit, StreamLog,
@@ -199,6 +199,16 @@ impl TestHub {
         self.nodes.iter().map(|node| node.hub.backend().open_sessions()).sum()
     }
 
+    /// How often a bound was reached, on all nodes together.
+    pub(crate) fn limited(&self, bound: Bound) -> u64 {
+        self.nodes.iter().map(|node| node.hub.backend().limited(bound)).sum()
+    }
+
+    /// Where the first node tells its metrics.
+    pub(crate) fn metrics_addr(&self) -> SocketAddr {
+        self.nodes[0].hub.backend().metrics_addr().expect("it was configured")
+    }
+
     /// Its stream log, without faults.
     pub(crate) fn log(&self) -> &Arc<dyn StreamLog> {
         &self.stores.log
@@ -340,6 +350,15 @@ pub(crate) fn binary(dir: &Path) -> Launch {
         .set("worker.task_debounce_ms", 200)
         .set("worker.lease_ms", 1000)
         .set("embedded.durability", "process-crash")
+        // As fast as it goes, as in `Config::for_testing`.
+        .set("limits.messages_per_second", 0)
+        .set("limits.message_bytes_per_second", 0)
+        .set("limits.room_messages_per_second", 0)
+        .set("limits.room_bytes_per_second", 0)
+        .set("limits.awareness_per_second", 0)
+        .set("limits.awareness_bytes_per_second", 0)
+        .set("limits.rest_per_second", 0)
+        .set("limits.rest_per_second_of_user", 0)
 }
 
 /// A test for each stage of one node, of an `async fn(Stage)`.

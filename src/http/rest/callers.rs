@@ -9,12 +9,7 @@ use yhub_core::{
     limiting::{Bound, Buckets, Limiting, Quotas, Rate, Tally},
 };
 
-use crate::{
-    Config,
-    http::HttpError,
-    limiting::user_key,
-    peer::Proxies,
-};
+use crate::{Config, http::HttpError, limiting::user_key, peer::Proxies};
 
 /// So many addresses, and so many users, are told apart at a time.
 const MAX_CALLERS: usize = 65_536;

@@ -203,8 +203,10 @@ fn responses(endpoint: &Endpoint) -> Value {
         ("408", "The body did not come in time.", endpoint.body.is_some()),
         ("409", "A hold is on the document, or it was deleted for good.", endpoint.needs.changes()),
         ("412", "The document has changed since.", endpoint.conditional),
-        ("413", "The body is too long.", endpoint.body.is_some()),
+        ("413", "The body is too long, or the document would be.", endpoint.body.is_some()),
         ("422", "It takes more than may be, or the idempotency key was used for something else.", true),
+        ("429", "That is too often, or too much at once; try again after `Retry-After` seconds.", true),
+        ("431", "The head of the request is too long.", true),
         ("500", "Something of the hub failed.", true),
         ("503", "Something that the answer needs is not there now; try again.", true),
     ];

@@ -35,10 +35,11 @@ page to try it: `/{prefix}/docs`.
 | 400 | `bad-request`, `invalid-query`, `invalid-body`: the text names what is wrong | no |
 | 403 | `no-access` (the text names the right), `origin-not-allowed` | no |
 | 404 | `doc-deleted`, `not-found` | no |
-| 405, 408, 413, 426 | `method-not-allowed`, `timeout`, `too-large`, `upgrade-required` | no |
+| 405, 408, 413, 426, 431 | `method-not-allowed`, `timeout`, `too-large`, `document-too-large`, `upgrade-required`, `head-too-large` | no |
 | 409 | `legal-hold`, `deleted-for-good` | no |
 | 412 | `changed` | read again, then write again |
 | 422 | `too-costly` (ask for less), `not-shown` (the document is not of this form), `key-reused` | no |
+| 429 | `too-many-requests`: see [LIMITS.md](LIMITS.md) | yes, after `Retry-After` seconds |
 | 500 | `internal` | yes |
 | 503 | `unavailable`, `still-under-way`, `too-many-connections` | yes |
 ";

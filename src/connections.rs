@@ -32,6 +32,8 @@ use crate::{
 
 /// What actix-http leaves a connection without a request; see its `KeepAlive`.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// The clock of actix-http's timers is behind by up to so much.
+const CLOCK_STEP: Duration = Duration::from_millis(500);
 /// How often a connection is looked at that is not waited for.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What somebody is told who has too many, without being listened to.
@@ -63,9 +65,10 @@ impl Connections {
     /// Takes a connection in, unless there are too many: then it is told so, and ends.
     pub(crate) fn open(&self, io: &TcpStream, watches: &Watches) -> Option<Open> {
         let peer = io.peer_addr().ok();
-        // What was sent and is not taken is held by the operating system, also after we have let go of the connection.
+        // What was sent and is not taken is held by the operating system, also after we have let go of the connection; which comes
+        // first, so that it is counted.
         #[cfg(target_os = "linux")]
-        let _ = SockRef::from(io).set_tcp_user_timeout(Some(self.write));
+        let _ = SockRef::from(io).set_tcp_user_timeout(Some(self.write * 2));
         let address = peer.map(|peer| Client { address: peer.ip().to_canonical() }.key());
         // A proxy speaks for many.
         let counted = address.filter(|address| self.per_address > 0 && !self.proxies.trusts(*address));
@@ -76,7 +79,7 @@ impl Connections {
                 None => {
                     self.tally.count(Bound::HttpConnections);
                     // Whether it is heard is not our affair.
-                    let _ = io.try_write(REFUSAL);
+                    let _ = SockRef::from(io).send(REFUSAL);
                     return None;
                 }
             },
@@ -102,7 +105,7 @@ impl Open {
         tokio::select! {
             _ = serving => {
                 // actix-http has answered 408 then.
-                if self.watch.is_new() && began.elapsed() >= self.connections.head {
+                if self.watch.is_new() && began.elapsed() + CLOCK_STEP >= self.connections.head {
                     self.connections.tally.count(Bound::HeadTime);
                 }
             }

@@ -48,7 +48,7 @@ section! {
         /// address that only those reach who may know: best a loopback address.
         metrics: Option<SocketAddr> = None;
         /// The head of a request must have come by then.
-        head_timeout_ms: Millis = Millis::new(5_000), 100..=600_000;
+        head_timeout_ms: Millis = Millis::new(5_000), 1_000..=600_000;
         /// Bytes of the head of a request. A longer one is refused with 431.
         max_head_bytes: usize = 128 << 10, 1 << 10..=128 << 10;
         /// A client that takes none of an answer over HTTP for so long is cut off: it holds memory of `limits.answer_bytes`.

@@ -130,10 +130,8 @@ async fn messages_beyond_the_rate_are_read_later(stage: Stage) {
         config.server.idle_timeout_ms = Millis::new(1_000);
     };
     let hub = TestHub::with(stage, change).await;
-    let bytes = Connect::to(hub.addr(), "/api/ws/v1/bytes/a");
-    for (mut client, bound, len) in
-        [(hub.client("a").await, Bound::SessionMessages, 1), (bytes.open().await.unwrap(), Bound::SessionBytes, 900)]
-    {
+    for (org, bound, len) in [(ORG, Bound::SessionMessages, 1), ("bytes", Bound::SessionBytes, 900)] {
+        let mut client = Connect::to(hub.addr(), &format!("/api/ws/v1/{org}/a")).open().await.unwrap();
         client.sync().await;
         let updates = send_at_once(&mut client, &mut TextWriter::new(7), 60, len).await;
         others_go_on(&hub, "other").await;
@@ -192,7 +190,7 @@ async fn of_presence_beyond_the_rate_the_newest_arrives(stage: Stage) {
     let (mut newest, mut seen) = ([0, 0], 0);
     watcher
         .until("the newest", |message| {
-            for (id, clock, _) in awareness_of(&message)? {
+            for (id, clock, _) in awareness_of(message)? {
                 newest[id as usize - 7] = clock;
                 seen += 1;
             }
@@ -453,8 +451,8 @@ async fn connections_without_a_session_are_bounded(stage: Stage) {
 
 async fn a_head_has_its_time(stage: Stage) {
     let change = |config: &mut yhub::Config| {
-        config.server.head_timeout_ms = Millis::new(300);
-        config.server.write_timeout_ms = Millis::new(300);
+        config.server.head_timeout_ms = Millis::new(1_000);
+        config.server.write_timeout_ms = Millis::new(500);
     };
     let hub = TestHub::with(stage, change).await;
     let mut slow = TcpStream::connect(hub.addr()).await.unwrap();
@@ -482,7 +480,7 @@ async fn an_answer_that_nobody_takes_is_let_go_of(stage: Stage) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut stalled = socket.connect(hub.addr()).await.unwrap();
-    stalled.write_all(format!("GET /api/ydoc/v1/{ORG}/large HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+    stalled.write_all(format!("GET /api/ydoc/v1/{ORG}/large HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
     // It has come to be sent, which takes all of the budget.
     within("the answer to begin", stalled.readable()).await.unwrap();
     let other = async || back_end.get(&format!("/api/ydoc/v1/{ORG}/other")).await.code();

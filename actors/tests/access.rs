@@ -1,5 +1,7 @@
 //! What an open connection may do changes while it is open: checks, outages, renewals, expiry.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at whatever it did not expect; its helpers are part of it")]
+
 mod support;
 
 use std::{

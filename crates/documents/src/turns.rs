@@ -80,6 +80,6 @@ mod tests {
         assert!(turns.take(&room).await.is_err());
         assert_eq!(tally.of(Bound::Loads), 2);
         drop(second);
-        turns.take(&room).await.unwrap();
+        drop(turns.take(&room).await.unwrap());
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use yhub_core::{
     RoomId, TimeSource,
     access::{Identity, Target},
@@ -29,7 +29,13 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Audit {
     store: Arc<dyn AuditStore>,
     time: Arc<dyn TimeSource>,
-    refusals: mpsc::Sender<AuditRecord>,
+    refusals: mpsc::Sender<Queued>,
+}
+
+enum Queued {
+    Refusal(AuditRecord),
+    /// Write what was gathered, and say so.
+    Flush(oneshot::Sender<()>),
 }
 
 /// Who does something, and from where.
@@ -89,8 +95,19 @@ impl Audit {
 
     /// Somebody was refused.
     pub(crate) fn refused(&self, record: AuditRecord) {
-        if self.refusals.try_send(record).is_err() {
+        if self.refusals.try_send(Queued::Refusal(record)).is_err() {
             log::debug!("a refusal is not recorded: too many wait to be");
+        }
+    }
+}
+
+impl Audit {
+    /// Waits until what was refused so far is written, for a hub that stops.
+    pub(crate) async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        if self.refusals.send(Queued::Flush(done)).await.is_ok() {
+            // Whoever was to write is gone, or has written.
+            let _ = written.await;
         }
     }
 }
@@ -108,15 +125,26 @@ async fn write(store: &dyn AuditStore, records: &[AuditRecord]) {
     }
 }
 
-async fn gather(store: Arc<dyn AuditStore>, mut queue: mpsc::Receiver<AuditRecord>) {
+async fn gather(store: Arc<dyn AuditStore>, mut queue: mpsc::Receiver<Queued>) {
     while let Some(first) = queue.recv().await {
-        let mut gathered = Gathered::default();
-        gathered.add(first);
+        let (mut gathered, mut next, mut waiting) = (Gathered::default(), Some(first), None);
         let until = tokio::time::Instant::now() + GATHER;
-        while let Ok(Some(record)) = tokio::time::timeout_at(until, queue.recv()).await {
-            gathered.add(record);
+        loop {
+            match next {
+                Some(Queued::Refusal(record)) => gathered.add(record),
+                Some(Queued::Flush(done)) => break waiting = Some(done),
+                None => break,
+            }
+            next = tokio::time::timeout_at(until, queue.recv()).await.unwrap_or(None);
         }
-        write(&*store, &gathered.done()).await;
+        let records = gathered.done();
+        if !records.is_empty() {
+            write(&*store, &records).await;
+        }
+        if let Some(done) = waiting {
+            // Nobody waits for it any more.
+            let _ = done.send(());
+        }
     }
 }
 

@@ -168,6 +168,8 @@ impl Backend {
         };
         // Who has not gone by then is cut off.
         let _ = tokio::time::timeout(within, sessions).await;
+        // What is not written by then is lost; the store is away, or very slow.
+        let _ = tokio::time::timeout(within, self.running.audit.flush()).await;
         orderly
             .with_context(|| format!("rooms were still busy after {within:?} (`server.shutdown_ms`)"))?
             .context("the registry died")

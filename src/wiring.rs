@@ -63,6 +63,8 @@ pub(crate) struct Door {
 pub(crate) struct Running {
     pub(crate) door: Door,
     pub(crate) stores: Stores,
+    /// Where records of refusals wait.
+    pub(crate) audit: Audit,
     /// Closed when the registry is gone.
     pub(crate) registry_is_gone: mpsc::Sender<()>,
     /// The threads of rooms and registry.
@@ -230,7 +232,7 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
     let issued = Issued::new(stores.tokens.clone(), stores.tickets.clone(), node.time.clone());
     let proxies = Proxies::new(config);
     let guard = AuthGuard::new(config, proxies.clone(), &limiting);
-    let doorkeeper = Doorkeeper::new(config, issued, audit, &node.time, guard)?;
+    let doorkeeper = Doorkeeper::new(config, issued, audit.clone(), &node.time, guard)?;
     let keeper = doorkeeper.clone();
     own_arbiter.spawn(async move { keeper.keep_fresh().await });
     let callers = Callers::new(config, &limiting, proxies.clone());
@@ -238,7 +240,7 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
     arbiters.push(own_arbiter);
     let max_head_bytes = config.server.max_head_bytes;
     let door = Door { gate: Gate::new(config, doorkeeper), proxies, max_head_bytes, node, registry, rest };
-    Ok(Running { door, stores, registry_is_gone, arbiters })
+    Ok(Running { door, stores, audit, registry_is_gone, arbiters })
 }
 
 fn guard_limits(config: &Config) -> content::Limits {

@@ -33,10 +33,10 @@ on_stage!(full, Full; a_token_lets_in_where_it_says, a_ticket_lets_in_once, toke
     what_is_done_and_refused_is_recorded);
 on_stage!(three, Three; a_check_reaches_every_node, a_revoked_token_ends_its_connections_on_every_node, a_ticket_lets_in_once);
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// A signed token of these claims.
-fn signed(claims: &Value) -> String {
+pub(crate) fn signed(claims: &Value) -> String {
     let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", part(&json!({ "alg": "HS256", "typ": "JWT" })), part(claims));
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
@@ -44,7 +44,7 @@ fn signed(claims: &Value) -> String {
     format!("{message}.{signature}")
 }
 
-fn now_s() -> u64 {
+pub(crate) fn now_s() -> u64 {
     SystemClock.now_ms() / 1_000
 }
 

@@ -18,6 +18,7 @@ mod leases;
 pub mod limiting;
 mod limits;
 mod message;
+mod notices;
 mod poison;
 pub mod room;
 mod room_id;
@@ -37,10 +38,11 @@ pub use keys::{KeySpace, decode_component, encode_key_part, encode_uri_component
 pub use leases::Leases;
 pub use limits::{RoomLimits, SessionLimits};
 pub use message::{MessageError, StreamMessage, UserMatcher};
+pub use notices::{Lookback, NOTICE_WINDOW, News};
 pub use poison::{BreakerChange, Failed, HubFault, PoisonGuard, PoisonPolicy, Verdict};
 pub use room::{
-    AuthCheck, Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, SalvageJob, Salvaged, ServerMessage, SessionId,
-    StreamLine, Submission, Variant, salvage,
+    AuthCheck, CHECKS_REMEMBERED, Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, SalvageJob, Salvaged,
+    ServerMessage, SessionId, StreamLine, Submission, Variant, salvage,
 };
 pub use room_id::RoomId;
 pub use session::{Author, Due, Intent, MAX_TOKEN_BYTES, SessionCore, prepare_update};

@@ -92,6 +92,26 @@ impl UserMatcher {
             }
         }
     }
+
+    /// A list of them. Layout, which is stored: an array of strings and objects.
+    pub fn list_to_any(list: &[Self]) -> Any {
+        let any = |matcher: &Self| match matcher {
+            Self::User(user) => Any::from(&user[..]),
+            Self::Identity(identity) => Any::Object(identity.clone()),
+        };
+        Any::Array(list.iter().map(any).collect())
+    }
+
+    /// Reads what [`Self::list_to_any`] wrote; `None` if it is something else.
+    pub fn list_from_any(list: Any) -> Option<Vec<Self>> {
+        let Any::Array(items) = list else { return None };
+        let matcher = |item| match item {
+            Any::String(user) => Some(Self::User(user.into())),
+            Any::Object(identity) => Some(Self::Identity(identity)),
+            _ => None,
+        };
+        items.into_iter().map(matcher).collect()
+    }
 }
 
 impl StreamMessage {
@@ -152,13 +172,7 @@ impl StreamMessage {
 
     /// The message that has sessions checked or cut: those that one of `users` matches, or all.
     pub fn encode_auth_check(users: Option<&[UserMatcher]>, force_disconnect: bool) -> Bytes {
-        let users = users.map_or(Any::Null, |users| {
-            let any = |user: &UserMatcher| match user {
-                UserMatcher::User(user) => Any::from(&user[..]),
-                UserMatcher::Identity(identity) => Any::Object(identity.clone()),
-            };
-            Any::Array(users.iter().map(any).collect())
-        });
+        let users = users.map_or(Any::Null, UserMatcher::list_to_any);
         let mut out = start(AUTH_CHECK, 3, 0);
         write_var_string(&mut out, "users");
         users.encode(&mut out);
@@ -185,13 +199,8 @@ fn start(kind: &str, keys: usize, payload_bytes: usize) -> Vec<u8> {
 }
 
 fn matchers(list: &[u8]) -> Result<Vec<UserMatcher>, MessageError> {
-    let Any::Array(items) = Any::from_bytes(list)? else { return Ok(Vec::new()) };
-    let matcher = |item| match item {
-        Any::String(user) => Ok(UserMatcher::User(user.into())),
-        Any::Object(identity) => Ok(UserMatcher::Identity(identity)),
-        _ => Err(MessageError::Field { kind: AUTH_CHECK, field: "users", expected: "a list of strings and objects" }),
-    };
-    items.into_iter().map(matcher).collect()
+    let expected = "a list of strings and objects";
+    UserMatcher::list_from_any(Any::from_bytes(list)?).ok_or(MessageError::Field { kind: AUTH_CHECK, field: "users", expected })
 }
 
 #[cfg(test)]

@@ -116,7 +116,7 @@ pub(crate) fn changes(room: &RoomId, content: &RoomContent, set_aside: &SetAside
             }
             Some(StreamMessage::Awareness { update }) => changes.awareness.push((entry.clock.ms, update)),
             Some(StreamMessage::AuthCheck { users, .. }) => {
-                changes.checks.push(AuthCheck { at_ms: entry.clock.ms, users });
+                changes.checks.push(AuthCheck { at_ms: entry.clock.ms, users: users.map(Into::into) });
             }
             _ => {}
         }

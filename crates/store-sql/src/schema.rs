@@ -220,6 +220,16 @@ pub(crate) mod documents {
         }
     }
 
+    diesel::table! {
+        yhub_notices_v1 (at_ms, id) {
+            at_ms -> BigInt,
+            id -> Text,
+            org -> Nullable<Text>,
+            users -> Nullable<Binary>,
+            cut -> Bool,
+        }
+    }
+
     use diesel::sql_types::{Binary, Nullable};
 
     diesel::define_sql_function! {

@@ -14,6 +14,7 @@ mod failure_store;
 #[cfg(feature = "testsuite")]
 pub mod faults;
 mod files;
+mod notice_store;
 mod response_cache;
 mod stream_admin;
 mod stream_log;
@@ -40,6 +41,7 @@ pub use doc_store::{
 pub use error::{AssetStoreError, BoxError, DocStoreError, StreamLogError};
 pub use failure_store::{FailureReport, FailureStore, FailureTally, Page, QuarantineRecord, RoomFailure};
 pub use files::{FileAssets, FileAssetsOptions};
+pub use notice_store::{MAX_NOTICE_USERS, MAX_NOTICES, MAX_NOTICES_BYTES, Notice, NoticeId, NoticePage, NoticeStore};
 pub use response_cache::{CacheKey, MAX_CACHED_BYTES, MemoryCache, ResponseCache};
 pub use stream_admin::{LiveRoom, PendingTask, QuarantinedStream, Reconciled, ScanPage, StreamAdmin};
 pub use stream_log::{

@@ -131,7 +131,8 @@ pub trait AccessTokenStore: Send + Sync + 'static {
     async fn page(&self, org: Option<&str>, after: Option<&str>, max: usize) -> Result<Vec<AccessToken>, DocStoreError>;
 
     /// Revokes a token and all that descend from it, at once. Returns how many were not revoked before; `None` if there is none
-    /// of this id. The time of one that was revoked before stays.
+    /// of this id. The time of one that was revoked before stays. In the same transaction it leaves notices for every node that
+    /// concern whoever came in by them, see [`crate::NoticeStore`]: those whose claim `token` is the id of one.
     async fn revoke(&self, id: &str, at_ms: u64, audit: Option<&AuditRecord>) -> Result<Option<u64>, DocStoreError>;
 
     /// Forgets up to `max` tokens that were revoked or expired before `before_ms`, in milliseconds since 1970. Returns how many:

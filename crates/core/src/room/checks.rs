@@ -3,22 +3,22 @@
 //! A session was let in a moment before it joins. A check that the stream brought in between has not found it, so the room
 //! remembers checks for a while and has the session checked once more.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::{UserMatcher, access::Identity};
 
 /// How long a check is remembered: longer than anybody takes from being let in to joining, and than clocks of a cluster differ.
-const REMEMBERED: Duration = Duration::from_secs(120);
+pub const CHECKS_REMEMBERED: Duration = Duration::from_secs(120);
 /// More of them become one that concerns everybody: checked once too often costs a question, once too few a leak.
 const MAX_REMEMBERED: usize = 64;
 
-/// A check of access that the stream demanded.
+/// A check of access that the stream or a notice demanded. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthCheck {
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
     /// Whom it concerns; `None`: everybody.
-    pub users: Option<Vec<UserMatcher>>,
+    pub users: Option<Arc<[UserMatcher]>>,
 }
 
 impl AuthCheck {
@@ -54,8 +54,8 @@ impl Checks {
     }
 
     fn forget_old(&mut self, now_ms: u64) {
-        let is_old = |check: &AuthCheck| u128::from(now_ms.saturating_sub(check.at_ms)) > REMEMBERED.as_millis();
-        // In the order of the stream, whose time does not go far back.
+        let is_old = |check: &AuthCheck| u128::from(now_ms.saturating_sub(check.at_ms)) > CHECKS_REMEMBERED.as_millis();
+        // About in the order of time: none stays for much longer.
         while self.recent.front().is_some_and(is_old) {
             self.recent.pop_front();
         }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     fn check(at_ms: u64, user: &str) -> AuthCheck {
-        AuthCheck { at_ms, users: Some(vec![UserMatcher::User(user.into())]) }
+        AuthCheck { at_ms, users: Some([UserMatcher::User(user.into())].into()) }
     }
 
     #[test]
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_check_of_nobody_concerns_nobody() {
-        assert!(!AuthCheck { at_ms: 0, users: Some(Vec::new()) }.concerns(&ann()));
+        assert!(!AuthCheck { at_ms: 0, users: Some([].into()) }.concerns(&ann()));
         assert!(AuthCheck { at_ms: 0, users: None }.concerns(&ann()));
     }
 

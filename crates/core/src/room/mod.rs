@@ -24,8 +24,8 @@ use yhub_content::{ContentIds, StateVector};
 
 use awareness::encode_presence;
 pub use awareness::{AWARENESS_TIMEOUT, AwarenessBoard, Presence, decode_presence};
-pub use checks::AuthCheck;
 use checks::Checks;
+pub use checks::{AuthCheck, CHECKS_REMEMBERED};
 pub use effect::{Effect, FoldJob, Folded, Loaded, Recipients, ServerMessage, Submission, Variant};
 pub use outgoing::MAX_APPEND_ATTEMPTS;
 use outgoing::{Appended, Failed, Kind, Outgoing};
@@ -355,7 +355,7 @@ impl RoomCore {
                 Ok(StreamMessage::Prune { .. }) => self.recent.remember(line.clock, message.clone()),
                 Ok(StreamMessage::Tombstone) => self.ask_for_deletion(&mut effects),
                 Ok(StreamMessage::AuthCheck { users, force_disconnect }) => {
-                    let check = AuthCheck { at_ms: line.clock.ms, users };
+                    let check = AuthCheck { at_ms: line.clock.ms, users: users.map(Into::into) };
                     self.check_access(check, force_disconnect, now_ms, &mut effects);
                 }
                 Ok(_) => {}
@@ -387,7 +387,17 @@ impl RoomCore {
         }
     }
 
-    /// The stream demands that sessions are checked, or cut.
+    /// A notice from beside the stream demands that sessions are checked, or cut: those who are here as if the stream did, and
+    /// those who join soon after [`AuthCheck::at_ms`].
+    pub fn on_notice(&mut self, check: AuthCheck, cut: bool, now_ms: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if !self.is_over() {
+            self.check_access(check, cut, now_ms, &mut effects);
+        }
+        effects
+    }
+
+    /// The stream, or a notice, demands that sessions are checked, or cut.
     fn check_access(&mut self, check: AuthCheck, cut: bool, now_ms: u64, effects: &mut Vec<Effect>) {
         let concerned = self.members.iter().filter(|(_, member)| check.concerns(&member.who));
         let mut sessions: Vec<_> = concerned.map(|(session, _)| *session).collect();

@@ -6,12 +6,12 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use yhub_core::{Asset, RoomId, StreamClock, access::Grants};
+use yhub_core::{Asset, RoomId, StreamClock, UserMatcher, access::Grants};
 use yhub_encoding::Any;
 pub(super) use yhub_store::kept_text as kept;
 use yhub_store::{
-    AccessToken, Asset4, AuditRecord, DeletedRoom, DocStoreError, ErasedRow, FailureReport, Hold, QuarantineId, QuarantineRecord,
-    RoomFailure, RoomOverview, Tombstone, VersionRow,
+    AccessToken, Asset4, AuditRecord, DeletedRoom, DocStoreError, ErasedRow, FailureReport, Hold, Notice, NoticeId, QuarantineId,
+    QuarantineRecord, RoomFailure, RoomOverview, Tombstone, VersionRow,
 };
 
 /// A version row as it is stored: `t`, `created`, the selected assets, which columns may hold references.
@@ -52,6 +52,9 @@ pub(super) type StoredAudit = (
 );
 /// A row of `yhub_access_tokens_v1`: id and hash; user, label, grants, by whom; `created_ms`, `expires_ms`, `revoked_ms`.
 pub(super) type StoredToken = ((String, Vec<u8>), (String, String, String, String), (i64, Option<i64>, Option<i64>));
+
+/// A row of `yhub_notices_v1`: `at_ms` and `id`; org, users, whether they are cut.
+pub(super) type StoredNotice = ((i64, String), (Option<String>, Option<Vec<u8>>, bool));
 
 /// What is longer is no reference but the asset itself, whatever is said of its column: a reference is little more than the name
 /// of a plugin.
@@ -213,4 +216,16 @@ pub(super) fn access_token(stored: StoredToken, ancestors: Vec<String>) -> Resul
     let expires_ms = expires_ms.map(|at_ms| ms("expires_ms", at_ms)).transpose()?;
     let revoked_ms = revoked_ms.map(|at_ms| ms("revoked_ms", at_ms)).transpose()?;
     Ok(AccessToken { id, secret_hash, ancestors, user, label, grants, created_ms, expires_ms, revoked_ms, by })
+}
+
+/// A notice. What it says of its users may be from a newer version, or damaged: then everybody is concerned, but nobody cut.
+pub(super) fn notice(stored: StoredNotice) -> (NoticeId, Notice) {
+    let ((at_ms, id), (org, users, cut)) = stored;
+    let at_ms = u64::try_from(at_ms).unwrap_or(0);
+    let users = users.map(|users| Any::from_bytes(&users).ok().and_then(UserMatcher::list_from_any));
+    let notice = match users {
+        Some(None) => Notice { at_ms, org, users: None, cut: false },
+        users => Notice { at_ms, org, users: users.flatten(), cut },
+    };
+    (NoticeId(id), notice)
 }

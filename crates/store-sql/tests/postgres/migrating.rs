@@ -58,7 +58,7 @@ fn objects(url: &str) -> Vec<String> {
 fn from_nothing_and_again() {
     let database = Database::empty();
     let options = database.options();
-    assert_eq!(migrate_postgres(&options).expect("migrate"), ["0001", "0002", "0003", "0004"]);
+    assert_eq!(migrate_postgres(&options).expect("migrate"), ["0001", "0002", "0003", "0004", "0005"]);
     let first = objects(&database.url);
     assert!(first.len() > 30, "{first:?}");
     assert_eq!(migrate_postgres(&options).expect("again"), [""; 0]);
@@ -68,7 +68,7 @@ fn from_nothing_and_again() {
 #[tokio::test]
 async fn inside_a_runtime_that_must_not_be_blocked() {
     let database = Database::empty();
-    assert_eq!(migrate_postgres(&database.options()).expect("migrate").len(), 4);
+    assert_eq!(migrate_postgres(&database.options()).expect("migrate").len(), 5);
     connect(database.options()).await.check().await.expect("check");
 }
 
@@ -82,7 +82,7 @@ fn many_at_once_do_it_once() {
             all.into_iter().flat_map(|one| one.join().expect("no panic")).collect()
         });
         applied.sort();
-        assert_eq!(applied, ["0001", "0002", "0003", "0004"]);
+        assert_eq!(applied, ["0001", "0002", "0003", "0004", "0005"]);
     }
 }
 
@@ -91,7 +91,7 @@ async fn tables_of_y_hub_are_taken_over_as_they_are() {
     let database = Database::empty();
     support::execute(&database.url, THEIRS);
     let before = objects(&database.url);
-    assert_eq!(migrate_postgres(&database.options()).expect("migrate"), ["0001", "0002", "0003", "0004"]);
+    assert_eq!(migrate_postgres(&database.options()).expect("migrate"), ["0001", "0002", "0003", "0004", "0005"]);
     let after = objects(&database.url);
     assert!(before.iter().all(|theirs| after.contains(theirs)), "{before:?} became {after:?}");
     // And the others are what a new database has.
@@ -200,7 +200,7 @@ fn what_fails_is_taken_back() {
     let below = std::error::Error::source(&error).expect("what the server said").to_string();
     assert!(matches!(error, ConnectError::Migration { .. }) && below.contains("yhub_failures_v1"), "{error:?}");
     support::execute(&database.url, "DROP VIEW yhub_failures_v1");
-    assert_eq!(migrate_postgres(&database.options()).expect("migrate"), ["0002", "0003", "0004"], "the first was done");
+    assert_eq!(migrate_postgres(&database.options()).expect("migrate"), ["0002", "0003", "0004", "0005"], "the first was done");
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn another_migration_is_waited_for() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             holder.query("SELECT pg_advisory_unlock($1)", &[&lock]).await.expect("unlock");
-            assert_eq!(migrating.join().expect("no panic").expect("migrate"), ["0001", "0002", "0003", "0004"]);
+            assert_eq!(migrating.join().expect("no panic").expect("migrate"), ["0001", "0002", "0003", "0004", "0005"]);
         });
     });
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use tokio_postgres::{Client, NoTls};
 use yhub_store::{
-    AccessTokenStore, AuditStore, DeletionStore, DocStore, FailureStore,
+    AccessTokenStore, AuditStore, DeletionStore, DocStore, FailureStore, NoticeStore,
     testsuite::{DocControl, DocStoreRig},
 };
 use yhub_store_sql::{PostgresDocsOptions, migrate_postgres};
@@ -83,7 +83,7 @@ impl Database {
 
 /// A document store for a case.
 pub(crate) fn rig(
-    docs: Arc<impl DocStore + FailureStore + DeletionStore + AuditStore + AccessTokenStore>,
+    docs: Arc<impl DocStore + FailureStore + DeletionStore + AuditStore + AccessTokenStore + NoticeStore>,
     control: Arc<dyn DocControl>,
     keep: Box<dyn Any + Send>,
 ) -> DocStoreRig {
@@ -92,6 +92,7 @@ pub(crate) fn rig(
         deletions: docs.clone(),
         audit: docs.clone(),
         tokens: docs.clone(),
+        notices: docs.clone(),
         docs,
         control,
         keep,

@@ -25,6 +25,7 @@ pub mod log_read;
 pub mod log_tail;
 pub mod log_tasks;
 mod memory_assets;
+pub mod notices;
 mod support;
 pub mod tickets;
 pub mod tokens;
@@ -37,8 +38,8 @@ use yhub_core::{AssetId, ManualTime, RoomId, StreamClock};
 pub use memory_assets::MemoryAssets;
 
 use crate::{
-    AccessTokenStore, AssetStore, AuditStore, DeletionStore, DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog,
-    TicketStore,
+    AccessTokenStore, AssetStore, AuditStore, DeletionStore, DocStore, FailureStore, NoticeStore, ResponseCache, StreamAdmin,
+    StreamLog, TicketStore,
 };
 
 /// A case that takes longer than this hangs.
@@ -133,6 +134,8 @@ pub struct DocStoreRig {
     pub audit: Arc<dyn AuditStore>,
     /// The access tokens beside them.
     pub tokens: Arc<dyn AccessTokenStore>,
+    /// The notices of changed access beside them.
+    pub notices: Arc<dyn NoticeStore>,
     /// What a case may do to it beside calling it.
     pub control: Arc<dyn DocControl>,
     /// What must live as long as the case.
@@ -259,6 +262,8 @@ macro_rules! doc_store_conformance {
             tokens: tokens_come_back_whole, what_cannot_be_kept_is_refused, an_id_is_given_once, a_parent_must_be_alive,
             descendants_are_revoked_along, nobody_slips_through_a_revocation, lists_of_an_org_have_what_reaches_no_further,
             what_ended_long_ago_is_forgotten;
+            notices: notices_come_back_whole, those_since_a_time_come_oldest_first, more_than_is_asked_for_is_said,
+            many_users_make_several, what_is_old_is_deleted_in_parts, who_is_revoked_is_noticed, many_revoked_make_several;
         );
     };
 }

@@ -32,11 +32,11 @@ pub(super) fn token(id: &str) -> AccessToken {
     }
 }
 
-fn child(id: &str, ancestors: &[&str]) -> AccessToken {
+pub(super) fn child(id: &str, ancestors: &[&str]) -> AccessToken {
     AccessToken { ancestors: ancestors.iter().map(ToString::to_string).collect(), ..token(id) }
 }
 
-async fn create(rig: &DocStoreRig, token: &AccessToken) -> Result<AccessToken, CreateTokenError> {
+pub(super) async fn create(rig: &DocStoreRig, token: &AccessToken) -> Result<AccessToken, CreateTokenError> {
     rig.tokens.create(token, None).await
 }
 
@@ -44,7 +44,7 @@ async fn find(rig: &DocStoreRig, id: &str) -> Option<FoundToken> {
     rig.tokens.find(id).await.expect("find")
 }
 
-async fn revoke(rig: &DocStoreRig, id: &str, at_ms: u64) -> Option<u64> {
+pub(super) async fn revoke(rig: &DocStoreRig, id: &str, at_ms: u64) -> Option<u64> {
     rig.tokens.revoke(id, at_ms, None).await.expect("revoke")
 }
 

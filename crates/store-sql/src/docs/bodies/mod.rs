@@ -26,6 +26,7 @@ mod audits;
 mod deleting;
 mod deletions;
 mod failures;
+mod notices;
 mod recording;
 mod tokens;
 mod versions;
@@ -116,7 +117,8 @@ pub(super) async fn look_at_columns(conn: &mut Conn<'_>) -> diesel::QueryResult<
     deletions::look_at_columns(conn).await?;
     failures::look_at_columns(conn).await?;
     audits::look_at_columns(conn).await?;
-    tokens::look_at_columns(conn).await
+    tokens::look_at_columns(conn).await?;
+    notices::look_at_columns(conn).await
 }
 
 /// Where a listing starts: at the beginning, or after a room. No room stands before the one without any name.

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use yhub_core::access::MAX_USER_BYTES;
+use diesel::QueryResult;
+use yhub_core::{UserMatcher, access::MAX_USER_BYTES};
+use yhub_encoding::{Any, Object};
 use yhub_store::{
     AccessToken, AccessTokenStore, AuditCursor, AuditFilter, AuditPage, AuditRecord, AuditStore, CreateTokenError, DocStoreError,
-    FoundToken, MAX_TOKEN_ANCESTORS, MAX_TOKEN_ID, MAX_TOKEN_LABEL,
+    FoundToken, MAX_NOTICE_USERS, MAX_TOKEN_ANCESTORS, MAX_TOKEN_ID, MAX_TOKEN_LABEL, Notice,
 };
 
-use super::{Conn, Engine, audits, together, tokens};
+use super::{Conn, Engine, audits, notices, together, tokens};
 use crate::docs::{
     Access, Stop,
     records::{MAX_TEXT, access_token, audit_record, kept, number},
@@ -118,6 +120,19 @@ async fn create(tx: &mut Conn<'_>, mut token: AccessToken, audit: Option<&AuditR
     Ok(Ok(token))
 }
 
+/// Leaves notices for who came in by the tokens that are about to be revoked, under the lock of their tree.
+async fn publish_revocation(tx: &mut Conn<'_>, id: &str, at_ms: u64) -> QueryResult<()> {
+    let mut after = String::new();
+    loop {
+        let ids = tokens::revocable(tx, id, &after, MAX_NOTICE_USERS).await?;
+        let Some(last) = ids.last() else { return Ok(()) };
+        after.clone_from(last);
+        let holder = |id: &String| UserMatcher::Identity(Object::from_iter([("token", Any::from(id.as_str()))]));
+        let users = Some(ids.iter().map(holder).collect());
+        notices::publish(tx, &Notice { at_ms, org: None, users, cut: false }).await?;
+    }
+}
+
 #[async_trait]
 impl AccessTokenStore for Engine {
     async fn create(&self, token: &AccessToken, audit: Option<&AuditRecord>) -> Result<AccessToken, CreateTokenError> {
@@ -183,6 +198,7 @@ impl AccessTokenStore for Engine {
                 if !tokens::is_there(tx, &id).await? {
                     return Err(Stop::Outcome(None));
                 }
+                publish_revocation(tx, &id, at_ms).await?;
                 let count = tokens::revoke(tx, &id, number(at_ms)).await?;
                 audits::append_some(tx, audit.as_ref().filter(|_| count > 0)).await?;
                 Ok(Some(count as u64))

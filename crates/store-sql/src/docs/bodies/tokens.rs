@@ -122,12 +122,23 @@ pub(super) async fn is_there(conn: &mut Conn<'_>, id: &str) -> QueryResult<bool>
     dsl::select(exists(tokens::table.filter(tokens::id.eq(id)))).get_result(conn).await
 }
 
+/// A token and all that descend from it, those that are not revoked yet.
+macro_rules! revocable {
+    ($id:expr) => {{
+        let descendants = ancestors::table.filter(ancestors::ancestor.eq($id)).select(ancestors::token);
+        tokens::table.filter(tokens::revoked_ms.is_null()).filter(tokens::id.eq($id).or(tokens::id.eq_any(descendants)))
+    }};
+}
+
+/// The ids of the first `max` tokens after the id `after` that [`revoke`] would revoke, in their order.
+pub(super) async fn revocable(conn: &mut Conn<'_>, id: &str, after: &str, max: usize) -> QueryResult<Vec<String>> {
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    revocable!(id).filter(tokens::id.gt(after)).order(tokens::id).limit(max).select(tokens::id).load(conn).await
+}
+
 /// Revokes a token and all that descend from it, those that are not revoked yet. How many?
 pub(super) async fn revoke(conn: &mut Conn<'_>, id: &str, at_ms: i64) -> QueryResult<usize> {
-    let descendants = ancestors::table.filter(ancestors::ancestor.eq(id)).select(ancestors::token);
-    let concerned =
-        tokens::table.filter(tokens::revoked_ms.is_null()).filter(tokens::id.eq(id).or(tokens::id.eq_any(descendants)));
-    diesel::update(concerned).set(tokens::revoked_ms.eq(at_ms)).execute(conn).await
+    diesel::update(revocable!(id)).set(tokens::revoked_ms.eq(at_ms)).execute(conn).await
 }
 
 /// Deletes up to `max` tokens that ended before `before_ms`. How many?

@@ -1,0 +1,2 @@
+-- Notices are of use for minutes only.
+DROP TABLE yhub_notices_v1;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use yhub_documents::Documents;
 use yhub_store::{
-    AccessTokenStore, AssetPlugins, AuditStore, DeletionStore, DocStore, FailureStore, ResponseCache, StreamAdmin, StreamLog,
-    TicketStore,
+    AccessTokenStore, AssetPlugins, AuditStore, DeletionStore, DocStore, FailureStore, NoticeStore, ResponseCache, StreamAdmin,
+    StreamLog, TicketStore,
 };
 
 use crate::{Config, wiring};
@@ -27,6 +27,8 @@ pub struct Stores {
     pub audit: Arc<dyn AuditStore>,
     /// Access tokens; where the version rows are.
     pub tokens: Arc<dyn AccessTokenStore>,
+    /// What changes access in many rooms at once, for every node; where the version rows are.
+    pub notices: Arc<dyn NoticeStore>,
     /// What lets somebody in once; where the log is.
     pub tickets: Arc<dyn TicketStore>,
     /// Responses that may be asked for again.

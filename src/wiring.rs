@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
-use yhub_actors::{Forgets, JanitorSettings, Node, NodeParts, Registry, WorkerSettings};
+use yhub_actors::{Forgets, JanitorSettings, Node, NodeParts, NoticeSettings, Registry, WorkerSettings};
 use yhub_content as content;
 use yhub_core::{AccessPolicy, PoisonPolicy, RoomLimits, SessionLimits, SystemClock};
 use yhub_documents::{ComputePool, Documents, DocumentsParts};
@@ -39,6 +39,8 @@ const STOP_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 const LEAST_CONCURRENCY: usize = 8;
 
 const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
+/// Notices of changed access are kept for so long.
+const NOTICES_FOR: std::time::Duration = std::time::Duration::from_secs(3_600);
 /// Access tokens are listed for so long after they have ended.
 const ENDED_TOKENS_FOR: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
 
@@ -99,7 +101,8 @@ async fn open_unprepared(config: &Config) -> anyhow::Result<Stores> {
         failures: docs.clone(),
         deletions: docs.clone(),
         audit: docs.clone(),
-        tokens: docs,
+        tokens: docs.clone(),
+        notices: docs,
         tickets: log.clone(),
         assets: open_assets(config, Some(log.clone()))?,
         cache: log.clone(),
@@ -148,7 +151,8 @@ fn open_embedded(config: &Config) -> anyhow::Result<Stores> {
         failures: docs.clone(),
         deletions: docs.clone(),
         audit: docs.clone(),
-        tokens: docs,
+        tokens: docs.clone(),
+        notices: docs,
         tickets: Arc::new(MemoryTickets::new(TicketBound::default(), Arc::new(SystemClock))),
         cache: Arc::new(MemoryCache::new(CACHED_BYTES, Arc::new(SystemClock))),
         records: Arc::new(MemoryCache::new(RECORDED_BYTES, Arc::new(SystemClock))),
@@ -208,6 +212,7 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
         admin: Some(stores.admin.clone()),
         serves: config.role.serves(),
         time: Arc::new(SystemClock),
+        notices: Some(NoticeSettings { store: stores.notices.clone(), every: config.auth.notice_ms.duration() }),
         session_limits: session_limits(config),
         room_limits: room_limits(config),
         load_timeout: config.room.load_timeout_ms.duration(),
@@ -293,6 +298,8 @@ fn forgets(config: &Config, stores: &Stores) -> Forgets {
         tokens: stores.tokens.clone(),
         keep_records: (days > 0).then(|| DAY * u32::try_from(days).unwrap_or(u32::MAX)),
         keep_ended_tokens: ENDED_TOKENS_FOR,
+        notices: stores.notices.clone(),
+        keep_notices: NOTICES_FOR,
     }
 }
 

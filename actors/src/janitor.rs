@@ -1,5 +1,5 @@
 //! Brings deletions to their end that nobody ended, erases what was kept for long enough, removes objects without a row, and
-//! forgets audit records and access tokens whose time is over.
+//! forgets audit records, access tokens and notices whose time is over.
 //!
 //! A duty of one node at a time, by a lease in the document store. Two at once, where a lease has lapsed, do no harm: every
 //! step may run twice.
@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use actix::prelude::*;
 use yhub_core::{RoomId, chain};
 use yhub_documents::{OrphanCursor, OrphanError, Swept};
-use yhub_store::{AccessTokenStore, AuditStore, DocStoreError, StreamLogError};
+use yhub_store::{AccessTokenStore, AuditStore, DocStoreError, NoticeStore, StreamLogError};
 
 use crate::node::Node;
 
@@ -52,6 +52,10 @@ pub struct Forgets {
     pub tokens: Arc<dyn AccessTokenStore>,
     /// They are kept for so long after they have ended.
     pub keep_ended_tokens: Duration,
+    /// Where notices of changed access are.
+    pub notices: Arc<dyn NoticeStore>,
+    /// They are kept for so long: a node that was cut off for longer misses them.
+    pub keep_notices: Duration,
 }
 
 /// The actor.
@@ -198,14 +202,17 @@ impl Pass {
 
     /// Forgets what is older than it is to be, part by part; what is left is for the next pass.
     async fn forget(&self, now_ms: u64) -> Result<(), Stopped> {
-        let Some(Forgets { audit, keep_records, tokens, keep_ended_tokens }) = &self.node.forgets else { return Ok(()) };
+        let Some(forgets) = &self.node.forgets else { return Ok(()) };
+        let Forgets { audit, keep_records, tokens, keep_ended_tokens, notices, keep_notices } = forgets;
         let start_of = |kept: Duration| now_ms.saturating_sub(u64::try_from(kept.as_millis()).unwrap_or(u64::MAX));
         if let Some(kept) = keep_records {
             let delete = async || audit.delete_before(start_of(*kept), FORGOTTEN_AT_ONCE).await;
             self.forget_parts("audit records", delete).await?;
         }
         let delete = async || tokens.delete_ended_before(start_of(*keep_ended_tokens), FORGOTTEN_AT_ONCE).await;
-        self.forget_parts("access tokens that have ended", delete).await
+        self.forget_parts("access tokens that have ended", delete).await?;
+        let delete = async || notices.delete_before(start_of(*keep_notices), FORGOTTEN_AT_ONCE).await;
+        self.forget_parts("notices of changed access", delete).await
     }
 
     async fn forget_parts(&self, what: &str, part: impl AsyncFn() -> Result<u64, DocStoreError>) -> Result<(), Stopped> {

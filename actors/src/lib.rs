@@ -5,7 +5,7 @@
 //! | [`Registry`] | as long as the node | the process exits non-zero |
 //! | [`Room`] | first join until it was empty for a while | its sessions close with 1011; the next join starts a fresh one |
 //! | [`Session`] | one connection | that client reconnects |
-//! | [`StreamReader`], [`Compactor`], [`LeaseKeeper`], [`Reconciler`], [`Janitor`] | as long as the node | restarted with backoff |
+//! | [`StreamReader`], [`Compactor`], [`LeaseKeeper`], [`Reconciler`], [`NoticeReader`], [`Janitor`] | as long as the node | restarted with backoff |
 //!
 //! An actor never awaits an actor that may be awaiting it.
 
@@ -17,6 +17,7 @@ mod inbound;
 mod janitor;
 mod lease_keeper;
 mod node;
+mod notices;
 mod outbox;
 mod pass;
 mod reconciler;
@@ -34,6 +35,7 @@ pub use health::CompactionHealth;
 pub use janitor::{Forgets, Janitor, JanitorSettings};
 pub use lease_keeper::LeaseKeeper;
 pub use node::{Node, NodeParts, WorkerSettings};
+pub use notices::{NoticeReader, NoticeSettings};
 pub use pass::{OpenPass, Pass};
 pub use reconciler::Reconciler;
 pub use registry::{Census, Count, GetRoom, Registry, Shutdown};

@@ -17,6 +17,7 @@ use crate::{
     admission::Admission,
     health::CompactionHealth,
     janitor::{Forgets, JanitorSettings},
+    notices::NoticeSettings,
 };
 
 /// Settings of the compactor pool.
@@ -52,6 +53,8 @@ pub struct NodeParts {
     pub time: Arc<dyn TimeSource>,
     /// When access is asked for anew.
     pub access_policy: AccessPolicy,
+    /// Where notices of changed access are read, if this node serves; `None`: only streams demand checks.
+    pub notices: Option<NoticeSettings>,
     /// Bounds of each session.
     pub session_limits: SessionLimits,
     /// Bounds of each room.

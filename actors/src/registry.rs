@@ -5,21 +5,22 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher, RandomState},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use actix::prelude::*;
 use tokio::sync::mpsc;
-use yhub_core::{Budget, Close, RoomId};
+use yhub_core::{Budget, Close, Lookback, RoomId};
 
 use crate::{
     compactor::{Compactor, KeeperIs, Stop},
     janitor::Janitor,
     lease_keeper::LeaseKeeper,
     node::Node,
+    notices::{Demand, NoticeReader, Noticed, RecentDemands},
     reconciler::Reconciler,
-    room::{Drain, Evict, ReaderIs, Room},
+    room::{Demanded, Drain, Evict, ReaderIs, Room},
     stream_reader::StreamReader,
     supervisor::{Found, Supervised},
 };
@@ -111,6 +112,9 @@ pub struct Registry {
     compactor: Option<Supervised<Compactor>>,
     reconciler: Option<Supervised<Reconciler>>,
     janitor: Option<Supervised<Janitor>>,
+    notice_reader: Option<Supervised<NoticeReader>>,
+    /// For rooms that start.
+    recent_demands: RecentDemands,
     shutting_down: bool,
     /// Dropped with the actor: whoever holds the other end then knows that it is gone.
     _alive: mpsc::Receiver<()>,
@@ -132,6 +136,8 @@ impl Registry {
             compactor: None,
             reconciler: None,
             janitor: None,
+            notice_reader: None,
+            recent_demands: RecentDemands::default(),
             shutting_down: false,
             _alive: alive,
         }
@@ -153,6 +159,11 @@ impl Registry {
             ctx.set_mailbox_capacity(1024);
             Room::new(own_id, generation, node, registry, reader)
         });
+        let demands = self.recent_demands.of(id, self.node.uptime_ms());
+        if !demands.is_empty() {
+            // Before anybody can join.
+            room.do_send(Demanded(demands));
+        }
         self.rooms.insert(id.clone(), Entry { room: room.clone(), generation });
         room
     }
@@ -193,6 +204,9 @@ impl Registry {
         if let Some(janitor) = &mut self.janitor {
             given_up |= janitor.check(now_ms) == Found::TooOften;
         }
+        if let Some(notice_reader) = &mut self.notice_reader {
+            given_up |= notice_reader.check(now_ms) == Found::TooOften;
+        }
         if given_up {
             ctx.stop();
         }
@@ -212,6 +226,12 @@ impl Actor for Registry {
                 StreamReader::start_in_arbiter(&arbiter, move |_| StreamReader::new(log))
             };
             self.readers.push(Supervised::start("stream reader", start));
+        }
+        if let Some(settings) = self.node.notices.clone().filter(|_| self.node.serves) {
+            let (node, registry) = (self.node.clone(), ctx.address());
+            let lookback = Arc::new(Mutex::new(Lookback::new(node.time.now_ms())));
+            let start = move || NoticeReader::new(node.clone(), settings.clone(), registry.clone(), lookback.clone()).start();
+            self.notice_reader = Some(Supervised::start("notice reader", start));
         }
         if self.node.worker.concurrency > 0 {
             let node = self.node.clone();
@@ -270,6 +290,21 @@ impl Handler<SnapshotSize> for Registry {
                 if let Some(entry) = self.rooms.get(&id) {
                     entry.room.do_send(Evict);
                 }
+            }
+        }
+    }
+}
+
+impl Handler<Noticed> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, Noticed(notices): Noticed, _: &mut Self::Context) {
+        let now_ms = self.node.time.now_ms();
+        let demands: Arc<[Demand]> = notices.into_iter().map(|notice| Demand::new(notice, now_ms)).collect();
+        self.recent_demands.remember(&demands, self.node.uptime_ms());
+        for (id, entry) in &self.rooms {
+            if demands.iter().any(|demand| demand.concerns(id)) {
+                entry.room.do_send(Demanded(demands.clone()));
             }
         }
     }

@@ -140,6 +140,8 @@ section! {
         /// What those may do who have a document open is looked at again about so often; 0: only when that is demanded. With what is
         /// known of others for `auth_callback.ttl_ms` it says how long somebody stays at most whose rights were taken away unsaid.
         sweep_ms: Millis = Millis::new(15_000), 0..=86_400_000;
+        /// Nodes look for notices of revoked access tokens and changed access in the document store about so often.
+        notice_ms: Millis = Millis::new(500), 100..=60_000;
         /// A connection stays open for so long while it cannot be found out what it may do. New ones are let in by nobody then.
         grace_ms: Millis = Millis::new(1_800_000), 0..=86_400_000;
         /// A ticket has to be used within so long.

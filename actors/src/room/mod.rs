@@ -25,6 +25,7 @@ use yhub_store::{Append, StreamLogError};
 use crate::{
     frames::Frames,
     node::Node,
+    notices::Demand,
     outbox::{Outbox, PushError},
     registry::{Registry, RoomStopped, SnapshotSize},
     stream_reader::{StreamReader, Unfollow},
@@ -97,6 +98,11 @@ pub struct Entries {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Gap;
+
+/// Sessions are to be checked or cut, as far as it concerns this room. From the registry.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Demanded(pub(crate) Arc<[Demand]>);
 
 /// Another stream reader is responsible from now on. From the registry.
 #[derive(Message)]
@@ -495,6 +501,19 @@ impl Handler<Gap> for Room {
     fn handle(&mut self, _: Gap, ctx: &mut Self::Context) {
         log::warn!(room:% = self.id; "the stream of {} was trimmed before it was read; its sessions sync again", self.id);
         self.retire(Close::TRY_AGAIN, ctx);
+    }
+}
+
+impl Handler<Demanded> for Room {
+    type Result = ();
+
+    fn handle(&mut self, Demanded(demands): Demanded, ctx: &mut Self::Context) {
+        for demand in &*demands {
+            if demand.concerns(&self.id) {
+                let effects = self.core.on_notice(demand.check.clone(), demand.cut, self.node.time.now_ms());
+                self.carry_out(effects, ctx);
+            }
+        }
     }
 }
 

@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use yhub_core::RoomId;
 use yhub_store::{
     AssetSelection, AuditRecord, BoxError, DeletedRoom, DeletionStore, DocStore, DocStoreError, Erased, ErasedRow, FailureReport,
-    FailureStore, FailureTally, Hardened, Hold, Page, PurgeReceipt, QuarantineId, QuarantineRecord, Restored, RoomFailure,
-    RoomOverview, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, Tombstone, TombstoneFilter, TombstoneOutcome, VersionRow,
+    FailureStore, FailureTally, Hardened, Hold, Notice, NoticeId, NoticePage, NoticeStore, Page, PurgeReceipt, QuarantineId,
+    QuarantineRecord, Restored, RoomFailure, RoomOverview, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, Tombstone,
+    TombstoneFilter, TombstoneOutcome, VersionRow,
 };
 
 use super::stores::lock;
@@ -26,6 +27,16 @@ pub(crate) struct MemoryDocs {
     fail_records: Mutex<bool>,
     records: Mutex<Records>,
     tombstones: Mutex<HashMap<RoomId, Tombstone>>,
+    notices: Mutex<Notices>,
+}
+
+#[derive(Default)]
+struct Notices {
+    all: Vec<(NoticeId, Notice)>,
+    reads: usize,
+    fail: bool,
+    panic: bool,
+    most: Option<usize>,
 }
 
 #[derive(Default)]
@@ -66,6 +77,26 @@ impl MemoryDocs {
     /// Can failures not be recorded?
     pub(crate) fn fail_records(&self, fail: bool) {
         *lock(&self.fail_records) = fail;
+    }
+
+    /// Can notices not be read?
+    pub(crate) fn fail_notices(&self, fail: bool) {
+        lock(&self.notices).fail = fail;
+    }
+
+    /// The next read of notices panics.
+    pub(crate) fn panic_at_notices(&self) {
+        lock(&self.notices).panic = true;
+    }
+
+    /// A read brings at most so many notices.
+    pub(crate) fn bring_notices(&self, most: usize) {
+        lock(&self.notices).most = Some(most);
+    }
+
+    /// How often it was tried to read notices.
+    pub(crate) fn notice_reads(&self) -> usize {
+        lock(&self.notices).reads
     }
 
     /// How often a method of the failure store was called.
@@ -179,6 +210,38 @@ impl DocStore for MemoryDocs {
 
     async fn check(&self) -> Result<(), DocStoreError> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl NoticeStore for MemoryDocs {
+    async fn publish(&self, notice: &Notice, _: Option<&AuditRecord>) -> Result<(), DocStoreError> {
+        let mut notices = lock(&self.notices);
+        let id = NoticeId(notices.all.len().to_string());
+        notices.all.push((id, notice.clone()));
+        Ok(())
+    }
+
+    async fn since(&self, at_ms: u64, max: usize) -> Result<NoticePage, DocStoreError> {
+        let mut notices = lock(&self.notices);
+        notices.reads += 1;
+        if std::mem::take(&mut notices.panic) {
+            drop(notices);
+            panic!("on purpose");
+        }
+        if notices.fail {
+            return Err(gone());
+        }
+        let max = notices.most.unwrap_or(max);
+        let mut found: Vec<_> = notices.all.iter().filter(|(_, notice)| notice.at_ms >= at_ms).cloned().collect();
+        found.sort_by_key(|(_, notice)| notice.at_ms);
+        let more = found.len() > max;
+        found.truncate(max);
+        Ok(NoticePage { notices: found, more })
+    }
+
+    async fn delete_before(&self, _: u64, _: usize) -> Result<u64, DocStoreError> {
+        Err(gone())
     }
 }
 

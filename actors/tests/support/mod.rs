@@ -22,10 +22,12 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf},
     sync::mpsc,
 };
-use yhub_actors::{Census, Count, Node, NodeParts, OpenPass, Pass, Registry, Session, SessionParams, Transport, WorkerSettings};
+use yhub_actors::{
+    Census, Count, Node, NodeParts, NoticeSettings, OpenPass, Pass, Registry, Session, SessionParams, Transport, WorkerSettings,
+};
 use yhub_content::Limits;
 use yhub_core::{
-    AccessPolicy, Author, PoisonPolicy, RoomId, RoomLimits, SessionLimits, SystemClock, Variant,
+    AccessPolicy, Author, PoisonPolicy, RoomId, RoomLimits, SessionLimits, SystemClock, TimeSource, Variant,
     access::{Identity, Level},
     limiting::Limiting,
 };
@@ -55,6 +57,7 @@ pub(crate) struct Settings {
     pub(crate) access_policy: AccessPolicy,
     pub(crate) session_limits: SessionLimits,
     pub(crate) room_limits: RoomLimits,
+    pub(crate) time: Arc<dyn TimeSource>,
 }
 
 impl Default for Settings {
@@ -68,6 +71,7 @@ impl Default for Settings {
             access_policy: AccessPolicy::default(),
             session_limits: SessionLimits::default(),
             room_limits: RoomLimits::default(),
+            time: Arc::new(SystemClock),
         }
     }
 }
@@ -83,7 +87,11 @@ impl Rig {
 
     /// Another node over the same stores.
     pub(crate) fn beside(&self) -> Self {
-        Self::over(self.log.clone(), self.docs.clone(), Settings::default())
+        self.beside_with(Settings::default())
+    }
+
+    pub(crate) fn beside_with(&self, settings: Settings) -> Self {
+        Self::over(self.log.clone(), self.docs.clone(), settings)
     }
 
     fn over(log: Arc<MemoryLog>, docs: Arc<MemoryDocs>, settings: Settings) -> Self {
@@ -102,8 +110,9 @@ impl Rig {
             }),
             admin: Some(log.clone()),
             serves: settings.serves,
-            time: Arc::new(SystemClock),
+            time: settings.time,
             access_policy: settings.access_policy,
+            notices: Some(NoticeSettings { store: docs.clone(), every: Duration::from_millis(500) }),
             session_limits: settings.session_limits,
             room_limits: settings.room_limits,
             load_timeout: Duration::from_secs(20),

@@ -71,6 +71,8 @@ fn by_jwt(config: &mut Config) {
     config.jwt.leeway_ms = Millis::new(0);
     // Only what is demanded is to be seen here.
     config.auth.sweep_ms = Millis::new(0);
+    // What was written is looked for in the stream.
+    config.stream.min_message_lifetime_ms = Millis::new(60_000);
 }
 
 async fn hub(stage: Stage) -> TestHub {

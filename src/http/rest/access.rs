@@ -6,52 +6,89 @@ use actix_web::http::Method;
 use futures_util::FutureExt;
 use yhub_core::UserMatcher;
 use yhub_encoding::Any;
+use yhub_store::Notice;
 
 use super::{
     Rest,
     answer::Answer,
-    endpoint::{Call, Endpoint, Kind, Purpose, Returns, Right, Scope, param},
+    endpoint::{Call, Endpoint, Kind, Param, Purpose, Returns, Right, Scope, param},
 };
 use crate::http::HttpError;
 
 /// Matchers in one request.
 const MAX_MATCHERS: usize = 1_000;
 
-pub(super) static ENDPOINTS: &[Endpoint] = &[Endpoint {
-    method: Method::POST,
-    name: "recheck-auth/v1",
-    scope: Scope::Room,
-    tail: "",
-    needs: Right::Purpose(Purpose::Recheck),
-    needs_if: None,
-    summary: "Check anew what those may do who have a document open",
-    about: "On every node. Whoever may do less than before is closed with 4401 and comes back with what they may. To be called when \
-            somebody's rights have changed; without it that is noticed within `auth.sweep_ms`.",
-    query: &[],
-    body: Some(&[
-        param(
-            "users",
-            Kind::Value("(string | object)[] | null"),
-            "Whom: a text is a user id, an object means those whose token holds all of its fields. `null` is everybody.",
-        ),
-        param("force", Kind::Bool, "`true`: cut them without asking what they may do. `false` if not given."),
-    ]),
-    conditional: false,
-    returns: Returns { about: "The nodes will see to it.", fields: &[param("success", Kind::Bool, "`true`.")], or_text: false },
-    run: |rest, call| recheck(rest, call).boxed(),
-}];
+const USERS: Param = param(
+    "users",
+    Kind::Value("(string | object)[] | null"),
+    "Whom: a text is a user id, an object means those whose token holds all of its fields. `null` is everybody.",
+);
+const FORCE: Param = param("force", Kind::Bool, "`true`: cut them without asking what they may do. `false` if not given.");
+const DONE: Returns =
+    Returns { about: "The nodes will see to it.", fields: &[param("success", Kind::Bool, "`true`.")], or_text: false };
+
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        method: Method::POST,
+        name: "recheck-auth/v1",
+        scope: Scope::Room,
+        tail: "",
+        needs: Right::Purpose(Purpose::Recheck),
+        needs_if: None,
+        summary: "Check anew what those may do who have a document open",
+        about: "On every node, at once. Whoever may do less than before is closed with 4401 and comes back with what they may. To be \
+                called when somebody's rights have changed; without it that is noticed within `auth.sweep_ms`.",
+        query: &[],
+        body: Some(&[USERS, FORCE]),
+        conditional: false,
+        returns: DONE,
+        run: |rest, call| recheck(rest, call).boxed(),
+    },
+    Endpoint {
+        method: Method::POST,
+        name: "recheck-auth/v1",
+        scope: Scope::Org,
+        tail: "",
+        needs: Right::Purpose(Purpose::Recheck),
+        needs_if: None,
+        summary: "Check anew what those may do who have any document of an org open",
+        about: "On every node, within a second. An org of `*` is every org.",
+        query: &[],
+        body: Some(&[USERS, FORCE]),
+        conditional: false,
+        returns: DONE,
+        run: |rest, call| recheck_org(rest, call).boxed(),
+    },
+];
 
 async fn recheck(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
-    let users = match call.body.any("users") {
-        // Nobody named is not everybody: that is said in so many words.
-        None => return Err(wrong("is missing; `null` is everybody")),
-        Some(Any::Null) => None,
-        Some(Any::Array(users)) if users.len() <= MAX_MATCHERS => Some(users.iter().map(matcher).collect::<Result<Vec<_>, _>>()?),
-        Some(_) => return Err(wrong(&format!("doesn't match a list of at most {MAX_MATCHERS} texts and objects"))),
-    };
+    let users = users(&call)?;
     let demanded = rest.documents.recheck(call.room(), users.as_deref(), call.body.is("force")).await;
     demanded.map_err(|error| HttpError::of_documents(&error))?;
     Ok(Answer::object(vec![("success", Any::Bool(true))]))
+}
+
+async fn recheck_org(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
+    let notice = Notice {
+        at_ms: rest.time.now_ms(),
+        org: Some(call.org.clone()).filter(|org| org != "*"),
+        users: users(&call)?,
+        cut: call.body.is("force"),
+    };
+    let record = rest.record(&call, "recheck");
+    rest.notices.publish(&notice, Some(&record)).await.map_err(|error| HttpError::of_store(&error))?;
+    Ok(Answer::object(vec![("success", Any::Bool(true))]))
+}
+
+/// Whom a call is for; `None`: everybody.
+fn users(call: &Call) -> Result<Option<Vec<UserMatcher>>, HttpError> {
+    match call.body.any("users") {
+        // Nobody named is not everybody: that is said in so many words.
+        None => Err(wrong("is missing; `null` is everybody")),
+        Some(Any::Null) => Ok(None),
+        Some(Any::Array(users)) if users.len() <= MAX_MATCHERS => users.iter().map(matcher).collect::<Result<_, _>>().map(Some),
+        Some(_) => Err(wrong(&format!("doesn't match a list of at most {MAX_MATCHERS} texts and objects"))),
+    }
 }
 
 fn matcher(user: &Any) -> Result<UserMatcher, HttpError> {

@@ -119,7 +119,8 @@ impl Endpoint {
         match self.needs {
             Right::Purpose(Purpose::Prune) => Some("prune"),
             Right::Purpose(Purpose::Rollback) => Some("rollback"),
-            Right::Purpose(Purpose::Recheck) => Some("recheck"),
+            // That of an org goes through the document store.
+            Right::Purpose(Purpose::Recheck) if self.scope == Scope::Room => Some("recheck"),
             Right::Purpose(Purpose::Ticket) => Some("ticket.create"),
             _ => None,
         }

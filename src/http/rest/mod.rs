@@ -38,7 +38,7 @@ use sha2::{Digest, Sha256};
 use yhub_core::{Author, TimeSource, access::Target};
 use yhub_documents::{AsOf, Documents};
 use yhub_encoding::awareness::AwarenessLimits;
-use yhub_store::{AccessTokenStore, AuditRecord, AuditStore, ResponseCache};
+use yhub_store::{AccessTokenStore, AuditRecord, AuditStore, NoticeStore, ResponseCache};
 
 use self::{
     answer::Answer,
@@ -81,6 +81,7 @@ pub(crate) struct Rest {
     ticket: Duration,
     ticket_session: Duration,
     audits: Arc<dyn AuditStore>,
+    notices: Arc<dyn NoticeStore>,
     time: Arc<dyn TimeSource>,
     answers: Flights<AsOf<Bytes>>,
     outgoing: Outgoing,
@@ -114,6 +115,7 @@ impl Rest {
             ticket: config.auth.ticket_ms.duration(),
             ticket_session: config.auth.ticket_session_ms.duration(),
             audits: stores.audit.clone(),
+            notices: stores.notices.clone(),
             time,
             answers: Flights::default(),
             outgoing,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use support::{Client, Got, Rig, Settings};
+use support::{Client, Got, Rig, Settings, stores::lock};
 use yhub_actors::{Pass, SessionParams};
 use yhub_core::{
     AccessPolicy, Checked, Freshness, ManualTime, RoomId, TimeSource, UserMatcher,
@@ -31,17 +31,17 @@ impl Scripted {
     }
 
     fn say(&self, answer: Checked) {
-        self.0.lock().unwrap().0 = answer;
+        lock(&self.0).0 = answer;
     }
 
     fn asked(&self) -> Vec<Freshness> {
-        self.0.lock().unwrap().1.clone()
+        lock(&self.0).1.clone()
     }
 }
 
 impl Pass for Scripted {
     fn check(self: Arc<Self>, freshness: Freshness) -> BoxFuture<'static, Checked> {
-        let mut script = self.0.lock().unwrap();
+        let mut script = lock(&self.0);
         script.1.push(freshness);
         Box::pin(std::future::ready(script.0))
     }
@@ -83,7 +83,7 @@ fn of_tokens(at_ms: u64, tokens: &[&str]) -> Notice {
 }
 
 async fn publish(rig: &Rig, notice: Notice) {
-    rig.docs.publish(&notice, None).await.unwrap();
+    rig.docs.publish(&notice, None).await.expect("publish");
 }
 
 /// Writes, and gets it back: the connection is as good as it was.

@@ -54,7 +54,7 @@ async fn without_a_credential_one_is_anonymous_or_nobody() {
 
 #[tokio::test]
 async fn who_brings_a_bad_credential_is_not_anonymous() {
-    for methods in [vec![jwt(), open()], vec![open(), jwt()]] {
+    for methods in [vec![jwt(), open()], vec![open(), jwt()], vec![open()]] {
         let hub = Authenticator::new(methods, time()).unwrap();
         let expired = Signer::hs256("hs").token(&claims_with(json!({ "exp": NOW - 100 })));
         for credential in [expired.as_str(), "a.b.c", "opaque"] {
@@ -62,9 +62,6 @@ async fn who_brings_a_bad_credential_is_not_anonymous() {
             assert!(matches!(found, Err(AuthError::Refused { .. })), "{credential}: {found:?}");
         }
     }
-    // Where nobody looks at credentials they are none.
-    let hub = Authenticator::new(vec![open()], time()).unwrap();
-    assert!(hub.authenticate(Some(&secret("a.b.c")), Target::Hub, Cached).await.is_ok());
 }
 
 #[tokio::test]

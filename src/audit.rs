@@ -33,7 +33,7 @@ pub(crate) struct Audit {
 }
 
 enum Queued {
-    Refusal(AuditRecord),
+    Refusal(Box<AuditRecord>),
     /// Write what was gathered, and say so.
     Flush(oneshot::Sender<()>),
 }
@@ -95,7 +95,7 @@ impl Audit {
 
     /// Somebody was refused.
     pub(crate) fn refused(&self, record: AuditRecord) {
-        if self.refusals.try_send(Queued::Refusal(record)).is_err() {
+        if self.refusals.try_send(Queued::Refusal(Box::new(record))).is_err() {
             log::debug!("a refusal is not recorded: too many wait to be");
         }
     }
@@ -131,7 +131,7 @@ async fn gather(store: Arc<dyn AuditStore>, mut queue: mpsc::Receiver<Queued>) {
         let until = tokio::time::Instant::now() + GATHER;
         loop {
             match next {
-                Some(Queued::Refusal(record)) => gathered.add(record),
+                Some(Queued::Refusal(record)) => gathered.add(*record),
                 Some(Queued::Flush(done)) => break waiting = Some(done),
                 None => break,
             }

@@ -338,3 +338,38 @@ fn checks_that_the_stream_holds_when_it_is_first_read_count() {
     let effects = room.on_loaded(Variant::Gc, loaded, 1_000_000);
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Check { sessions } if sessions[..] == [ANN])), "{effects:?}");
 }
+
+#[test]
+fn a_document_grows_until_it_is_measured_beyond_its_bound_and_may_shrink_then() {
+    let mut writer = yhub_testkit::TextWriter::new(7);
+    let submission = |update: Vec<u8>| {
+        let update = Bytes::from(update);
+        let ids = yhub_content::content_ids(&update).unwrap();
+        let (message, _) = StreamMessage::encode_update(&update, &[0, 0]);
+        Submission { ids, message, cost_bytes: update.len(), update }
+    };
+    let base: &'static [u8] = Box::leak(writer.append(&"x".repeat(1_000)).into_boxed_slice());
+    let mut room = room(RoomLimits { max_document_bytes: 1_500, ..RoomLimits::default() }, base, 1);
+    let mut fold = None;
+    for clock in 2..4 {
+        let update = submission(writer.append(&"y".repeat(300)));
+        let message = Some(update.message.clone());
+        assert!(matches!(room.on_submit(ANN, vec![update])[..], [Effect::Append { .. }]), "it is not known to be too large");
+        assert!(fold.is_none());
+        room.on_appended(&[StreamClock::new(clock, 0)]);
+        let effects = room.on_entries(&[StreamLine { clock: StreamClock::new(clock, 0), message }], 0);
+        fold = effects.into_iter().find_map(|effect| if let Effect::Fold(job) = effect { Some(job) } else { None });
+    }
+    let job = fold.expect("it may be too large by now, so it is measured");
+    let parts: Vec<Bytes> = [job.base].into_iter().chain(job.tail.into_iter().map(|(_, update)| update)).collect();
+    let base = Bytes::from(yhub_content::merge(&parts).unwrap());
+    assert!(base.len() > 1_500);
+    room.on_folded(Folded { variant: Variant::Gc, base, upto: job.upto, ids: None, answers: Vec::new(), bad: Vec::new() });
+    let both = vec![submission(writer.append("z")), submission(writer.append("zz"))];
+    let effects = room.on_submit(ANN, both);
+    assert!(matches!(&effects[..], [Effect::Close { close, .. }] if *close == Close::DOCUMENT_TOO_LARGE), "{effects:?}");
+    // Also after it has left memory.
+    room.on_evict();
+    assert!(matches!(room.on_submit(ANN, vec![submission(writer.append("z"))])[..], [Effect::Close { .. }]));
+    assert!(matches!(room.on_submit(ANN, vec![submission(writer.delete(0, 900))])[..], [Effect::Append { .. }]));
+}

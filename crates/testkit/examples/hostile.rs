@@ -48,8 +48,9 @@ async fn main() {
     let dir = tempfile::tempdir().expect("a directory");
     let hub = Launch::new(binary, dir.path()).start();
     let times = Times::default();
+    let mut writers = JoinSet::new();
     for id in 1..=WRITERS {
-        tokio::spawn(write(hub.addr(), id, times.clone()));
+        writers.spawn(write(hub.addr(), id, times.clone()));
     }
     println!("| attack | p50 before | p99 before | p50 during | p99 during | updates during | memory |");
     println!("|---|---|---|---|---|---|---|");
@@ -63,6 +64,8 @@ async fn main() {
             [(&before, 50), (&before, 99), (&during, 50), (&during, 99)].map(|(times, part)| percentile(times, part));
         println!("| {name} | {a:.1?} | {b:.1?} | {c:.1?} | {d:.1?} | {} | {} MiB |", during.len(), most >> 20);
     }
+    // Before the hub is gone, which they would take for a failure.
+    writers.shutdown().await;
 }
 
 /// What was measured in so many seconds, and the most memory of the hub.

@@ -187,7 +187,7 @@ async fn who_is_here_is_announced_again() {
     rig.log.lose_everything();
     rig.log.suspect(&doc);
     rig.until("it is announced again", |rig| rig.log.entries(&doc).len() == 1).await;
-    let Ok(StreamMessage::Awareness { update }) = StreamMessage::decode(&rig.log.entries(&doc)[0].1) else { panic!() };
+    let Ok(StreamMessage::Awareness { update, .. }) = StreamMessage::decode(&rig.log.entries(&doc)[0].1) else { panic!() };
     assert_eq!(update, here);
 }
 

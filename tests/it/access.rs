@@ -31,7 +31,7 @@ on_stage!(direct, Direct; a_token_lets_in_where_it_says, every_route_takes_its_r
 on_stage!(mounted, Mounted; a_token_lets_in_where_it_says, a_ticket_lets_in_once);
 on_stage!(full, Full; a_token_lets_in_where_it_says, a_ticket_lets_in_once, tokens_are_handed_on_narrower_and_end_with_their_parent,
     what_is_done_and_refused_is_recorded);
-on_stage!(three, Three; a_check_reaches_every_node, a_revoked_token_ends_its_connections_on_every_node, a_ticket_lets_in_once);
+on_stage!(three, Three; nobody_speaks_for_another, a_check_reaches_every_node, a_revoked_token_ends_its_connections_on_every_node, a_ticket_lets_in_once);
 
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -243,12 +243,24 @@ async fn nobody_speaks_for_another(stage: Stage) {
     ann.sync().await;
     ann.send_awareness(&[(7, 1, "\"ann\"")]).await;
     ann.presence(7, "\"ann\"").await;
-    let mut eve = entered(&hub, "doc", &token("eve", &json!({ "org": ORG, "access": "rw" }))).await;
-    eve.sync().await;
-    eve.send_awareness(&[(7, 5, "\"eve\"")]).await;
-    eve.send_awareness(&[(7, 6, "null")]).await;
-    eve.send_awareness(&[(8, 1, "\"eve\"")]).await;
-    ann.presence(8, "\"eve\"").await;
+    let eve = token("eve", &json!({ "org": ORG, "access": "rw" }));
+    let mut eves = Vec::new();
+    // On the same node and on others.
+    for n in 0..hub.node_count() as u64 * 3 {
+        let mut eve = entered(&hub, "doc", &eve).await;
+        eve.sync().await;
+        eve.send_awareness(&[(7, 5 + n, "\"eve\"")]).await;
+        eve.send_awareness(&[(7, 50 + n, "null")]).await;
+        eve.send_awareness(&[(100 + n, 1, "\"eve\"")]).await;
+        ann.presence(100 + n, "\"eve\"").await;
+        eves.push(eve);
+    }
+    let mut late = entered(&hub, "doc", &reader()).await;
+    late.sync().await;
+    assert_eq!(late.presence(7, "\"ann\"").await, 1);
+    // Nor do they take her along when they go.
+    drop(eves);
+    ann.presence(100, "null").await;
     let mut late = entered(&hub, "doc", &reader()).await;
     late.sync().await;
     assert_eq!(late.presence(7, "\"ann\"").await, 1);

@@ -378,7 +378,7 @@ async fn every_error_has_its_status_and_code(stage: Stage) {
             }
             refuse(method, &with_query(path, "nothing=1"), given(), 400, "invalid-query").await;
             let bare = path.split('?').next().unwrap();
-            refuse(method, &format!("{bare}/more"), given(), 404, "not-found").await;
+            refuse(method, &format!("{bare}/more/more"), given(), 404, "not-found").await;
             for other in &all {
                 let docid = if json { "in-json" } else { "in-lib0" };
                 let is_known = |(method, path, ..): &(Method, String, Option<Value>, bool)| {

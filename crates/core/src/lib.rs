@@ -41,7 +41,7 @@ pub use message::{MessageError, StreamMessage, UserMatcher};
 pub use notices::{Lookback, NOTICE_WINDOW, News};
 pub use poison::{BreakerChange, Failed, HubFault, PoisonGuard, PoisonPolicy, Verdict};
 pub use room::{
-    AuthCheck, CHECKS_REMEMBERED, Effect, FoldJob, Folded, Loaded, Presence, Recipients, RoomCore, SalvageJob, Salvaged,
+    AuthCheck, CHECKS_REMEMBERED, Effect, FoldJob, Folded, Heard, Loaded, Presence, Recipients, RoomCore, SalvageJob, Salvaged,
     ServerMessage, SessionId, StreamLine, Submission, Variant, salvage,
 };
 pub use room_id::RoomId;

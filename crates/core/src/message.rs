@@ -4,6 +4,8 @@
 //! neither. Payloads are shared with the bytes they came in, which is how one update reaches a thousand sessions as one
 //! piece of memory.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use yhub_encoding::{
     Any, AnyRef, DecodeError, Object, write_any_bytes, write_any_object_header, write_any_string, write_var_string,
@@ -32,6 +34,8 @@ pub enum StreamMessage {
     Awareness {
         /// An awareness update.
         update: Bytes,
+        /// Who speaks for which client, of those who have shown who they are. Written by this hub alone.
+        users: Vec<(u64, Arc<str>)>,
     },
     /// Content to be forgotten.
     Prune {
@@ -122,7 +126,13 @@ impl StreamMessage {
         let bytes = |kind, field| fields.bytes(field).ok_or(lacks(kind, field, "bytes"));
         Ok(match fields.text("type").ok_or(lacks("", "type", "a string"))? {
             UPDATE => Self::Update { update: bytes(UPDATE, "update")?, contentmap: bytes(UPDATE, "contentmap")? },
-            AWARENESS => Self::Awareness { update: bytes(AWARENESS, "update")? },
+            AWARENESS => Self::Awareness {
+                update: bytes(AWARENESS, "update")?,
+                users: match fields.value("users") {
+                    Some(AnyRef::Object(object)) => speakers(object)?,
+                    _ => Vec::new(),
+                },
+            },
             PRUNE => Self::Prune { prune: bytes(PRUNE, "prune")? },
             AUTH_CHECK => Self::AuthCheck {
                 users: match fields.value("users") {
@@ -156,9 +166,22 @@ impl StreamMessage {
 
     /// The message of an awareness update.
     pub fn encode_awareness(update: &[u8]) -> Bytes {
-        let mut out = start(AWARENESS, 2, update.len());
+        Self::encode_awareness_of(update, &[])
+    }
+
+    /// The same, with who speaks for which client.
+    pub fn encode_awareness_of(update: &[u8], users: &[(u64, Arc<str>)]) -> Bytes {
+        let mut out = start(AWARENESS, 2 + usize::from(!users.is_empty()), update.len());
         write_var_string(&mut out, "update");
         write_any_bytes(&mut out, update);
+        if !users.is_empty() {
+            write_var_string(&mut out, "users");
+            write_any_object_header(&mut out, users.len());
+            for (client, user) in users {
+                write_var_string(&mut out, &client.to_string());
+                write_any_string(&mut out, user);
+            }
+        }
         out.into()
     }
 
@@ -196,6 +219,13 @@ fn start(kind: &str, keys: usize, payload_bytes: usize) -> Vec<u8> {
     write_var_string(&mut out, "type");
     write_any_string(&mut out, kind);
     out
+}
+
+/// The users by client of an awareness message. What is none of ours is left out.
+fn speakers(object: &[u8]) -> Result<Vec<(u64, Arc<str>)>, DecodeError> {
+    let Any::Object(object) = Any::from_bytes(object)? else { return Ok(Vec::new()) };
+    let speaker = |(client, user): (&str, &Any)| Some((client.parse().ok()?, user.as_str()?.into()));
+    Ok(object.iter().filter_map(speaker).collect())
 }
 
 fn matchers(list: &[u8]) -> Result<Vec<UserMatcher>, MessageError> {
@@ -249,7 +279,7 @@ mod tests {
             value.encode(&mut bytes);
         }
         let update = Bytes::from_static(&[1, 2]);
-        assert_eq!(StreamMessage::decode(&bytes.into()), Ok(StreamMessage::Awareness { update }));
+        assert_eq!(StreamMessage::decode(&bytes.into()), Ok(StreamMessage::Awareness { update, users: Vec::new() }));
     }
 
     proptest! {
@@ -264,8 +294,11 @@ mod tests {
             for end in 0..message.len() {
                 prop_assert!(StreamMessage::decode(&message.slice(..end)).is_err());
             }
-            let message = StreamMessage::encode_awareness(&update);
-            prop_assert_eq!(StreamMessage::decode(&message), Ok(StreamMessage::Awareness { update: update.clone().into() }));
+            let speakers: Vec<(u64, Arc<str>)> =
+                users.iter().flatten().enumerate().map(|(n, user)| (n as u64, user.as_str().into())).collect();
+            let message = StreamMessage::encode_awareness_of(&update, &speakers);
+            let read = StreamMessage::Awareness { update: update.clone().into(), users: speakers };
+            prop_assert_eq!(StreamMessage::decode(&message), Ok(read));
             let message = StreamMessage::encode_prune(&update);
             prop_assert_eq!(StreamMessage::decode(&message), Ok(StreamMessage::Prune { prune: update.into() }));
             let users = users.map(|users| users.into_iter().map(UserMatcher::User).collect::<Vec<_>>());

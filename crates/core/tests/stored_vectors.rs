@@ -58,7 +58,7 @@ fn vectors_of_stream_messages() {
                 // A rollback writes its keys in another order.
                 if note.contains("other key order") { input.clone() } else { message }
             }
-            Ok(StreamMessage::Awareness { update }) => {
+            Ok(StreamMessage::Awareness { update, .. }) => {
                 assert_eq!(update, field(&value, "update"));
                 StreamMessage::encode_awareness(&update)
             }
@@ -207,7 +207,7 @@ fn vectors_of_a_live_deployment() {
                     assert_eq!(StreamMessage::encode_update(&update, &contentmap).0, bytes(message));
                     updates += 1;
                 }
-                StreamMessage::Awareness { update } => {
+                StreamMessage::Awareness { update, .. } => {
                     assert_eq!(StreamMessage::encode_awareness(&update), bytes(message));
                 }
                 other => panic!("{other:?}"),

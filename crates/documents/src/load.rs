@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use yhub_content::{ContentIds, IdSet, Limits, UpdateError};
-use yhub_core::{AuthCheck, Loaded, RoomId, StreamClock, StreamMessage, Variant};
+use yhub_core::{AuthCheck, Heard, Loaded, RoomId, StreamClock, StreamMessage, Variant};
 use yhub_store::{AssetKind, AssetSelection, LogEntry, QuarantineId};
 
 use crate::{
@@ -68,7 +68,7 @@ pub(crate) struct Changes {
     /// See [`Loaded::recent`].
     recent: Vec<(StreamClock, Bytes)>,
     /// See [`Loaded::awareness`].
-    awareness: Vec<(u64, Bytes)>,
+    awareness: Vec<Heard>,
     /// See [`Loaded::checks`].
     checks: Vec<AuthCheck>,
 }
@@ -114,7 +114,9 @@ pub(crate) fn changes(room: &RoomId, content: &RoomContent, set_aside: &SetAside
                 prune(&mut changes.pruned, &ids, entry.clock);
                 changes.recent.extend(entry.message.clone().map(|message| (entry.clock, message)));
             }
-            Some(StreamMessage::Awareness { update }) => changes.awareness.push((entry.clock.ms, update)),
+            Some(StreamMessage::Awareness { update, users }) => {
+                changes.awareness.push(Heard { at_ms: entry.clock.ms, update, users });
+            }
             Some(StreamMessage::AuthCheck { users, .. }) => {
                 changes.checks.push(AuthCheck { at_ms: entry.clock.ms, users: users.map(Into::into) });
             }

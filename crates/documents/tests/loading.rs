@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use support::{Rig, collected, delete, go_on, whole, write};
 use yhub_content::content_ids;
-use yhub_core::{Presence, RoomId, StreamClock, StreamMessage, Variant, room::decode_presence};
+use yhub_core::{Heard, Presence, RoomId, StreamClock, StreamMessage, Variant, room::decode_presence};
 use yhub_documents::DocumentsError;
 use yhub_store::{
     AssetSelection, AuditRecord, DocStore, DocStoreError, StoreOutcome, StoreVersion, StoredRoom, Task, TaskEpoch, Tombstone,
@@ -66,9 +66,9 @@ async fn presence_comes_along_with_its_time() {
     let clock = rig.append(StreamMessage::encode_awareness(&[1, 7, 3, 2, b'{', b'}'])).await;
     let loaded = rig.load(Variant::Gc).await.unwrap();
     assert_eq!((&loaded.base[..], loaded.clock), (&[0, 0][..], clock));
-    let [(seen_ms, update)] = &loaded.awareness[..] else { panic!("{:?}", loaded.awareness) };
-    assert_eq!(*seen_ms, clock.ms);
-    assert_eq!(decode_presence(update).unwrap(), [(7, Presence { clock: 3, state: Some("{}".into()) })]);
+    let [Heard { at_ms, update, .. }] = &loaded.awareness[..] else { panic!("{:?}", loaded.awareness) };
+    assert_eq!(*at_ms, clock.ms);
+    assert_eq!(decode_presence(update).unwrap(), [(7, Presence { clock: 3, state: Some("{}".into()), user: None })]);
 }
 
 /// Does something before the first read that reaches it, or after.

@@ -83,7 +83,9 @@ fn description(prefix: &str, endpoints: &[&Endpoint]) -> Value {
 
 fn operation(endpoint: &Endpoint) -> Value {
     let (noun, _) = endpoint.name.split_once('/').unwrap_or((endpoint.name, ""));
-    let id = format!("{}_{noun}{}", endpoint.method.as_str().to_ascii_lowercase(), endpoint.tail.replace('/', "_"));
+    let is_also_of_a_room = super::endpoints().any(|other| other.name == endpoint.name && other.scope == Scope::Room);
+    let scope = if endpoint.scope == Scope::Org && is_also_of_a_room { "_org" } else { "" };
+    let id = format!("{}_{noun}{scope}{}", endpoint.method.as_str().to_ascii_lowercase(), endpoint.tail.replace('/', "_"));
     let mut operation = json!({
         "operationId": id,
         "tags": [noun],

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use yhub_core::{
-    RoomId, StreamClock, Variant,
+    Heard, RoomId, StreamClock, Variant,
     limiting::{Bound, Tally},
 };
 use yhub_documents::Documents;
@@ -29,7 +29,7 @@ pub(super) struct Held {
     /// The clock of its last change.
     pub(super) changed: StreamClock,
     /// Presence of the stream, each with the milliseconds at which it was appended.
-    pub(super) awareness: Vec<(u64, Bytes)>,
+    pub(super) awareness: Vec<Heard>,
     _share: OwnedSemaphorePermit,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use yhub_core::{Variant, access::Target, chain};
+use yhub_core::{Heard, Variant, access::Target, chain, room::presence_of};
 use yhub_documents::{Writer, Written};
 use yhub_encoding::{
     Any,
@@ -125,9 +125,13 @@ async fn get(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
 }
 
 /// Who is there, if anybody is, as one update. What cannot be read of the stream is left out.
-fn merged_awareness(updates: &[(u64, Bytes)]) -> Option<Bytes> {
+fn merged_awareness(heard: &[Heard]) -> Option<Bytes> {
+    if heard.iter().any(|heard| !heard.users.is_empty()) {
+        // Where it is known who speaks for whom nobody else's word counts.
+        return presence_of(heard);
+    }
     let readable = |update: &&Bytes| awareness::decode(update, AwarenessLimits::NONE).is_ok();
-    let updates = updates.iter().map(|(_, update)| update).filter(readable).map(|update| &update[..]);
+    let updates = heard.iter().map(|heard| &heard.update).filter(readable).map(|update| &update[..]);
     let merged = awareness::merge(updates, AwarenessLimits::NONE).ok()?;
     (merged != [0]).then(|| merged.into())
 }

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     fn entry(client: u64, clock: u64, state: Option<&str>) -> (u64, Presence) {
-        (client, Presence { clock, state: state.map(Into::into) })
+        (client, Presence { clock, state: state.map(Into::into), user: None })
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use yhub_encoding::{MAX_UINT, awareness as wire};
 
+use super::Heard;
 use crate::SessionId;
 
 /// A state that nobody renewed for so long is dropped: its node is gone. Clients renew every 15 s.
@@ -26,13 +27,28 @@ pub struct Presence {
     pub clock: u64,
     /// JSON text as the client wrote it; `None` when it is gone.
     pub state: Option<Arc<str>>,
+    /// Who says so, if they have shown who they are.
+    pub user: Option<Arc<str>>,
 }
 
 impl Presence {
+    /// Is somebody there who has shown who they are?
+    fn is_claimed(&self) -> bool {
+        self.state.is_some() && self.user.is_some()
+    }
+
     /// Does `newer` replace `self`? (`None`: nothing known yet, which counts as clock 0 without a state.)
     pub(crate) fn yields_to(known: Option<&Self>, newer: &Self) -> bool {
         let (clock, alive) = known.map_or((0, false), |k| (k.clock, k.state.is_some()));
         newer.clock > clock || (newer.clock == clock && newer.state.is_none() && alive)
+    }
+
+    /// Is `newer` the word of another than who speaks for the client as far as is `known`? While a client is there nobody but who
+    /// first spoke for it does, on whatever node: all nodes hear the stream in one order, so they agree on who that is. What is said by
+    /// nobody in particular (another kind of hub, a request with the right to) is taken.
+    fn is_of_another(known: Option<&Self>, newer: &Self) -> bool {
+        let Some(Self { state: Some(_), user: Some(speaks), .. }) = known else { return false };
+        newer.user.as_ref().is_some_and(|user| user != speaks)
     }
 }
 
@@ -73,10 +89,20 @@ impl AwarenessBoard {
 
     /// Takes what a session says. What it may say waits in [`Self::take_pending`]. Returns what the session must be told
     /// itself: that a client it speaks of has left. A client that reads this of itself raises its clock and says again that it
-    /// is there; anyone else knew already.
-    pub fn on_session(&mut self, session: SessionId, entries: impl IntoIterator<Item = (u64, Presence)>) -> Vec<(u64, Presence)> {
+    /// is there; anyone else knew already. `user` is who is behind the session, if they have shown it.
+    pub fn on_session(
+        &mut self,
+        session: SessionId,
+        user: Option<&Arc<str>>,
+        entries: impl IntoIterator<Item = (u64, Presence)>,
+    ) -> Vec<(u64, Presence)> {
         let mut corrections = Vec::new();
         for (client, entry) in entries {
+            let entry = Presence { user: user.cloned(), ..entry };
+            let known = self.known.get(&client).map(|known| &known.presence);
+            if Presence::is_of_another(known, &entry) || (user.is_none() && known.is_some_and(Presence::is_claimed)) {
+                continue;
+            }
             match self.owners.get_mut(&client) {
                 Some(owner) if owner.session == session => {
                     if Presence::yields_to(Some(&owner.said), &entry) {
@@ -126,7 +152,7 @@ impl AwarenessBoard {
             // Above what is still on its way to the stream too: it arrives there first, and would stay (I-8). A client at the
             // very last clock goes by an entry with that clock.
             let clock = owner.said.clock.max(known).saturating_add(1).min(MAX_UINT);
-            self.pending.insert(client, Presence { clock, state: None });
+            self.pending.insert(client, Presence { clock, state: None, user: owner.said.user });
         }
     }
 
@@ -147,12 +173,42 @@ impl AwarenessBoard {
         std::mem::take(&mut self.pending).into_iter().collect()
     }
 
-    /// Takes what the stream says, at `now_ms`.
-    pub fn on_stream(&mut self, entries: impl IntoIterator<Item = (u64, Presence)>, now_ms: u64) {
-        for (client, entry) in entries {
+    /// Takes what the stream says, at `now_ms`. Returns what counts of it: all but the word of who does not speak for a client.
+    pub fn on_stream(&mut self, entries: impl IntoIterator<Item = (u64, Presence)>, now_ms: u64) -> Vec<(u64, Presence)> {
+        let mut counts = Vec::new();
+        for (client, mut entry) in entries {
             let known = self.known.get(&client).map(|k| &k.presence);
+            if Presence::is_of_another(known, &entry) {
+                continue;
+            }
+            counts.push((client, entry.clone()));
             if Presence::yields_to(known, &entry) {
+                if let (None, Some(known)) = (&entry.user, known.filter(|known| known.is_claimed())) {
+                    // Said by nobody in particular: it stays the word of who has spoken.
+                    entry.user = known.user.clone();
+                }
+                // Somebody here took the client for theirs while this was on its way: it is not, and they leave for nobody.
+                if let Some(owner) = self.owners.get(&client)
+                    && entry.state.is_some()
+                    && entry.user.is_some()
+                    && entry.user != owner.said.user
+                {
+                    let session = owner.session;
+                    self.owners.remove(&client);
+                    self.pending.remove(&client);
+                    self.forget_client(session, client);
+                }
                 self.known.insert(client, Known { presence: entry, seen_ms: now_ms });
+            }
+        }
+        counts
+    }
+
+    fn forget_client(&mut self, session: SessionId, client: u64) {
+        if let Some(clients) = self.clients.get_mut(&session) {
+            clients.retain(|own| *own != client);
+            if clients.is_empty() {
+                self.clients.remove(&session);
             }
         }
     }
@@ -211,12 +267,41 @@ pub(super) fn encode_presence(entries: &[(u64, Presence)]) -> Bytes {
     Bytes::from(wire::encode(&entries))
 }
 
-/// Presence from an awareness update. `Err` says what is wrong with it.
+/// Who speaks for which client, as the stream is told.
+pub(super) fn speakers(entries: &[(u64, Presence)]) -> Vec<(u64, Arc<str>)> {
+    entries.iter().filter_map(|(client, presence)| Some((*client, presence.user.clone()?))).collect()
+}
+
+/// Presence as the stream says it: an awareness update, and who speaks for which client. `Err` says what is wrong with it.
+pub fn heard_presence(update: &[u8], users: &[(u64, Arc<str>)]) -> Result<Vec<(u64, Presence)>, String> {
+    let mut entries = decode_presence(update)?;
+    if !users.is_empty() {
+        let users: HashMap<u64, &Arc<str>> = users.iter().map(|(client, user)| (*client, user)).collect();
+        for (client, presence) in &mut entries {
+            presence.user = users.get(client).map(|user| (*user).clone());
+        }
+    }
+    Ok(entries)
+}
+
+/// Who is there, and who has left, after all that the stream tells of, as one awareness update; `None` if that is nobody.
+pub fn presence_of(heard: &[Heard]) -> Option<Bytes> {
+    let mut board = AwarenessBoard::new(0);
+    for Heard { at_ms, update, users } in heard {
+        if let Ok(entries) = heard_presence(update, users) {
+            board.on_stream(entries, *at_ms);
+        }
+    }
+    let all = board.snapshot();
+    (!all.is_empty()).then(|| encode_presence(&all))
+}
+
+/// Presence from an awareness update, said by nobody in particular. `Err` says what is wrong with it.
 pub fn decode_presence(update: &[u8]) -> Result<Vec<(u64, Presence)>, String> {
     let entries = wire::decode(update, PRESENCE_LIMITS).map_err(|error| error.to_string())?;
     let presence = entries.into_iter().map(|entry| {
         let state = (!entry.is_null()).then(|| entry.state.into());
-        (entry.client, Presence { clock: entry.clock, state })
+        (entry.client, Presence { clock: entry.clock, state, user: None })
     });
     Ok(presence.collect())
 }
@@ -229,11 +314,11 @@ mod tests {
     const BOB: SessionId = SessionId(2);
 
     fn here(clock: u64) -> Presence {
-        Presence { clock, state: Some("{}".into()) }
+        Presence { clock, state: Some("{}".into()), user: None }
     }
 
     fn gone(clock: u64) -> Presence {
-        Presence { clock, state: None }
+        Presence { clock, state: None, user: None }
     }
 
     /// Appends what waits and delivers it, as the stream would.
@@ -246,9 +331,9 @@ mod tests {
     #[test]
     fn the_latest_state_of_each_client_goes_out_once() {
         let mut board = AwarenessBoard::new(8);
-        board.on_session(ANN, [(7, here(0))]);
-        board.on_session(ANN, [(7, here(1))]);
-        board.on_session(ANN, [(7, here(2))]);
+        board.on_session(ANN, None, [(7, here(0))]);
+        board.on_session(ANN, None, [(7, here(1))]);
+        board.on_session(ANN, None, [(7, here(2))]);
         assert_eq!(settle(&mut board, 0), [(7, here(2))]);
         assert!(!board.has_pending());
     }
@@ -256,9 +341,9 @@ mod tests {
     #[test]
     fn nobody_speaks_or_leaves_for_another() {
         let mut board = AwarenessBoard::new(8);
-        board.on_session(ANN, [(7, here(1))]);
+        board.on_session(ANN, None, [(7, here(1))]);
         settle(&mut board, 0);
-        board.on_session(BOB, [(7, here(5)), (7, gone(9))]);
+        board.on_session(BOB, None, [(7, here(5)), (7, gone(9))]);
         assert!(!board.has_pending());
         board.on_leave(BOB);
         assert!(!board.has_pending());
@@ -267,9 +352,9 @@ mod tests {
     #[test]
     fn a_session_takes_its_clients_with_it() {
         let mut board = AwarenessBoard::new(8);
-        board.on_session(ANN, [(7, here(1))]);
+        board.on_session(ANN, None, [(7, here(1))]);
         settle(&mut board, 0);
-        board.on_session(ANN, [(7, here(2))]);
+        board.on_session(ANN, None, [(7, here(2))]);
         board.on_leave(ANN);
         assert_eq!(settle(&mut board, 0), [(7, gone(3))]);
         assert!(board.speakers().is_empty());
@@ -278,7 +363,7 @@ mod tests {
     #[test]
     fn what_is_still_on_its_way_when_a_session_ends_dies_too() {
         let mut board = AwarenessBoard::new(8);
-        board.on_session(ANN, [(7, here(50))]);
+        board.on_session(ANN, None, [(7, here(50))]);
         let on_its_way = board.take_pending();
         board.on_leave(ANN);
         board.on_stream(on_its_way, 0);
@@ -289,11 +374,11 @@ mod tests {
     #[test]
     fn who_comes_back_too_early_does_not_undo_the_leaving() {
         let mut board = AwarenessBoard::new(8);
-        board.on_session(ANN, [(7, here(50))]);
+        board.on_session(ANN, None, [(7, here(50))]);
         let on_its_way = board.take_pending();
         board.on_leave(ANN);
         // The same client through a new session, with the clock of an older life: it is told, and raises it.
-        assert_eq!(board.on_session(BOB, [(7, here(3))]), [(7, gone(51))]);
+        assert_eq!(board.on_session(BOB, None, [(7, here(3))]), [(7, gone(51))]);
         board.on_leave(BOB);
         board.on_stream(on_its_way, 0);
         assert_eq!(settle(&mut board, 0), [(7, gone(51))]);
@@ -302,7 +387,7 @@ mod tests {
     #[test]
     fn a_client_at_the_last_clock_leaves() {
         let mut board = AwarenessBoard::new(8);
-        board.on_session(ANN, [(7, here(MAX_UINT))]);
+        board.on_session(ANN, None, [(7, here(MAX_UINT))]);
         settle(&mut board, 0);
         board.on_leave(ANN);
         assert_eq!(settle(&mut board, 0), [(7, gone(MAX_UINT))]);
@@ -312,15 +397,15 @@ mod tests {
     #[test]
     fn a_repetition_does_not_bring_the_dead_back_and_the_living_are_told() {
         let mut board = AwarenessBoard::new(8);
-        board.on_session(ANN, [(7, here(5))]);
+        board.on_session(ANN, None, [(7, here(5))]);
         settle(&mut board, 0);
         board.on_leave(ANN);
         settle(&mut board, 0);
         // Bob repeats what he learned of 7 before he heard that it left; so does 7 itself after a reconnect.
-        assert_eq!(board.on_session(BOB, [(7, here(5))]), [(7, gone(6))]);
+        assert_eq!(board.on_session(BOB, None, [(7, here(5))]), [(7, gone(6))]);
         assert!(!board.has_pending());
         // 7 raises its clock and is there again.
-        assert_eq!(board.on_session(ANN, [(7, here(7))]), []);
+        assert_eq!(board.on_session(ANN, None, [(7, here(7))]), []);
         assert_eq!(settle(&mut board, 0), [(7, here(7))]);
     }
 
@@ -328,7 +413,7 @@ mod tests {
     fn what_another_node_says_is_not_bound_by_its_repetition() {
         let mut board = AwarenessBoard::new(8);
         board.on_stream([(7, here(3))], 0);
-        board.on_session(BOB, [(7, here(3))]);
+        board.on_session(BOB, None, [(7, here(3))]);
         assert!(board.speakers().is_empty());
         assert!(!board.has_pending());
     }
@@ -336,10 +421,10 @@ mod tests {
     #[test]
     fn what_the_stream_has_lost_is_said_again() {
         let mut board = AwarenessBoard::new(8);
-        board.on_session(ANN, [(7, here(3))]);
+        board.on_session(ANN, None, [(7, here(3))]);
         // On its way when the log loses it: nothing of it comes back.
         board.take_pending();
-        board.on_session(BOB, [(8, here(1))]);
+        board.on_session(BOB, None, [(8, here(1))]);
         board.announce_again();
         assert_eq!(board.take_pending(), [(7, here(3)), (8, here(1))]);
     }
@@ -359,7 +444,60 @@ mod tests {
     #[test]
     fn a_session_speaks_for_a_bounded_number_of_clients() {
         let mut board = AwarenessBoard::new(2);
-        board.on_session(ANN, (0..10).map(|client| (client, here(1))));
+        board.on_session(ANN, None, (0..10).map(|client| (client, here(1))));
         assert_eq!(board.take_pending().len(), 2);
+    }
+
+    fn user(name: &str) -> Option<Arc<str>> {
+        Some(name.into())
+    }
+
+    /// What was said on another node is on the stream.
+    fn elsewhere(clock: u64, name: &str) -> Presence {
+        Presence { user: user(name), ..here(clock) }
+    }
+
+    #[test]
+    fn nobody_speaks_for_who_is_there_on_another_node() {
+        let mut board = AwarenessBoard::new(64);
+        board.on_stream([(7, elsewhere(3, "ann"))], 0);
+        for other in [user("eve"), None] {
+            board.on_session(BOB, other.as_ref(), [(7, here(9)), (7, gone(10))]);
+            assert!(!board.has_pending(), "{other:?}");
+        }
+        // Ann herself comes back through this node.
+        board.on_session(BOB, user("ann").as_ref(), [(7, here(4))]);
+        assert_eq!(board.take_pending(), [(7, elsewhere(4, "ann"))]);
+    }
+
+    #[test]
+    fn of_two_who_begin_at_once_the_first_in_the_stream_speaks() {
+        let mut board = AwarenessBoard::new(64);
+        board.on_session(BOB, user("eve").as_ref(), [(7, here(1))]);
+        let eves = board.take_pending();
+        assert_eq!(board.on_stream([(7, elsewhere(1, "ann"))], 0).len(), 1);
+        assert_eq!(board.on_stream(eves, 0), [], "it is another's");
+        assert_eq!(board.snapshot(), [(7, elsewhere(1, "ann"))]);
+        // Nor does she leave for her.
+        board.on_leave(BOB);
+        assert!(!board.has_pending());
+        let leaves = Presence { user: user("eve"), ..gone(9) };
+        assert_eq!(board.on_stream([(7, leaves)], 0), []);
+        // Who has left may be followed by anybody.
+        let leaves = Presence { user: user("ann"), ..gone(2) };
+        assert_eq!(board.on_stream([(7, leaves)], 0).len(), 1);
+        board.on_session(BOB, user("eve").as_ref(), [(7, here(3))]);
+        assert_eq!(board.take_pending(), [(7, elsewhere(3, "eve"))]);
+    }
+
+    #[test]
+    fn what_nobody_in_particular_says_counts_and_binds_nobody() {
+        let mut board = AwarenessBoard::new(64);
+        board.on_stream([(7, elsewhere(3, "ann"))], 0);
+        assert_eq!(board.on_stream([(7, here(4))], 0).len(), 1);
+        assert_eq!(board.snapshot(), [(7, elsewhere(4, "ann"))]);
+        board.on_stream([(8, here(1))], 0);
+        board.on_session(BOB, user("bob").as_ref(), [(8, here(2))]);
+        assert_eq!(board.take_pending(), [(8, elsewhere(2, "bob"))]);
     }
 }

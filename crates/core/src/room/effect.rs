@@ -1,6 +1,6 @@
 //! What a room asks of its surroundings, and what they report back.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use yhub_content::ContentIds;
@@ -57,6 +57,17 @@ pub struct Submission {
     pub cost_bytes: usize,
 }
 
+/// Presence as a line of the stream tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// When it was appended, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// An awareness update.
+    pub update: Bytes,
+    /// Who speaks for which client.
+    pub users: Vec<(u64, Arc<str>)>,
+}
+
 /// What a load brings.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -72,8 +83,8 @@ pub struct Loaded {
     /// The lines of the stream that are updates or prunes and newer than every version row, as they stand there, oldest
     /// first; the last ones are enough.
     pub recent: Vec<(StreamClock, Bytes)>,
-    /// Awareness updates of the stream with the milliseconds at which they were appended, oldest first.
-    pub awareness: Vec<(u64, Bytes)>,
+    /// The presence that the stream tells of, oldest first.
+    pub awareness: Vec<Heard>,
     /// The checks of access that the stream demands, oldest first.
     pub checks: Vec<AuthCheck>,
 }

@@ -22,11 +22,11 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use yhub_content::{ContentIds, StateVector};
 
-use awareness::encode_presence;
-pub use awareness::{AWARENESS_TIMEOUT, AwarenessBoard, Presence, decode_presence};
+pub use awareness::{AWARENESS_TIMEOUT, AwarenessBoard, Presence, decode_presence, heard_presence, presence_of};
+use awareness::{encode_presence, speakers};
 use checks::Checks;
 pub use checks::{AuthCheck, CHECKS_REMEMBERED};
-pub use effect::{Effect, FoldJob, Folded, Loaded, Recipients, ServerMessage, Submission, Variant};
+pub use effect::{Effect, FoldJob, Folded, Heard, Loaded, Recipients, ServerMessage, Submission, Variant};
 pub use outgoing::MAX_APPEND_ATTEMPTS;
 use outgoing::{Appended, Failed, Kind, Outgoing};
 use recent::Recent;
@@ -39,7 +39,7 @@ pub use verdict::{Survivors, Verdict, compare, first_to_look_at};
 
 use crate::{
     Close, RoomLimits, StreamClock, StreamMessage,
-    access::Identity,
+    access::{Identity, Via},
     invariants::{Invariant, check},
 };
 
@@ -61,6 +61,13 @@ struct Member {
     who: Arc<Identity>,
     /// Live entries after this clock are sent; `None` until its first sync was answered.
     since: Option<StreamClock>,
+}
+
+impl Member {
+    /// Who is behind it, if they have shown it.
+    fn user(&self) -> Option<Arc<str>> {
+        (self.who.via != Via::Open).then(|| self.who.user.as_str().into())
+    }
 }
 
 /// Updates longer than this are not looked into when they come from the stream, so that no room stands still for one;
@@ -223,7 +230,8 @@ impl RoomCore {
         if !self.members.contains_key(&session) {
             return effects;
         }
-        let corrections = self.awareness.on_session(session, entries);
+        let user = self.members.get(&session).and_then(|member| member.user());
+        let corrections = self.awareness.on_session(session, user.as_ref(), entries);
         if !corrections.is_empty() {
             let message = ServerMessage::Awareness(encode_presence(&corrections));
             effects.push(Effect::Broadcast { messages: vec![message], to: Recipients::These(vec![session]) });
@@ -338,16 +346,15 @@ impl RoomCore {
                     }
                     Err(what) => effects.push(Effect::BadLine { clock: line.clock, what }),
                 },
-                Ok(StreamMessage::Awareness { update }) => match decode_presence(&update) {
+                Ok(StreamMessage::Awareness { update, users }) => match heard_presence(&update, &users) {
                     Ok(entries) => {
-                        for (client, entry) in &entries {
-                            let said = presence.get(client);
+                        for (client, entry) in self.awareness.on_stream(entries, now_ms) {
+                            let said = presence.get(&client);
                             // The newest of a batch, which need not be the last: two nodes may speak for one client.
-                            if said.is_none() || Presence::yields_to(said, entry) {
-                                presence.insert(*client, entry.clone());
+                            if said.is_none() || Presence::yields_to(said, &entry) {
+                                presence.insert(client, entry);
                             }
                         }
-                        self.awareness.on_stream(entries, now_ms);
                         self.presence = None;
                     }
                     Err(what) => effects.push(Effect::BadLine { clock: line.clock, what }),
@@ -464,11 +471,7 @@ impl RoomCore {
             self.followed_from = loaded.clock;
             self.recovery.on_first_load(&loaded);
             effects.push(Effect::Follow(loaded.clock));
-            for (seen_ms, update) in &loaded.awareness {
-                if let Ok(entries) = decode_presence(update) {
-                    self.awareness.on_stream(entries, *seen_ms);
-                }
-            }
+            self.hear(&loaded.awareness);
             self.awareness.expire(now_ms);
             self.presence = None;
             for check in &loaded.checks {
@@ -488,6 +491,15 @@ impl RoomCore {
         self.answer(variant, &mut effects);
         effects.push(self.size());
         effects
+    }
+
+    /// Takes the presence that the stream has told of.
+    fn hear(&mut self, heard: &[Heard]) {
+        for Heard { at_ms, update, users } in heard {
+            if let Ok(entries) = heard_presence(update, users) {
+                self.awareness.on_stream(entries, *at_ms);
+            }
+        }
     }
 
     /// A load failed: whoever needs it is refused, and nothing is served in its place.
@@ -709,8 +721,10 @@ impl RoomCore {
             return;
         }
         self.awareness_flushed_ms = now_ms;
-        let update = encode_presence(&self.awareness.take_pending());
-        self.outgoing.push(None, StreamMessage::encode_awareness(&update), update.len(), Kind::Presence);
+        let pending = self.awareness.take_pending();
+        let update = encode_presence(&pending);
+        let message = StreamMessage::encode_awareness_of(&update, &speakers(&pending));
+        self.outgoing.push(None, message, update.len(), Kind::Presence);
         self.append(effects);
     }
 

@@ -247,11 +247,7 @@ impl RoomCore {
 
     /// Takes what the stores hold now. From here on the room lives by that alone; what it held comes back by the stream.
     pub(super) fn recover(&mut self, variant: Variant, loaded: Loaded, now_ms: u64, effects: &mut Vec<Effect>) {
-        for (seen_ms, update) in &loaded.awareness {
-            if let Ok(entries) = super::decode_presence(update) {
-                self.awareness.on_stream(entries, *seen_ms);
-            }
-        }
+        self.hear(&loaded.awareness);
         self.awareness.expire(now_ms);
         self.presence = None;
         self.recent.forget_clocks();

@@ -30,7 +30,7 @@ fn ann() -> Arc<Identity> {
 }
 
 fn here(clock: u64) -> Vec<(u64, Presence)> {
-    vec![(7, Presence { clock, state: Some("{}".into()) })]
+    vec![(7, Presence { clock, state: Some("{}".into()), user: None })]
 }
 
 #[test]

@@ -165,7 +165,7 @@ impl World {
         let Some(client) = self.clients.get_mut(&name) else { return };
         let Some(session) = client.session else { return };
         client.presence += 1;
-        let entry = (name, Presence { clock: client.presence, state: Some("{}".into()) });
+        let entry = (name, Presence { clock: client.presence, state: Some("{}".into()), user: None });
         let node = client.node;
         let effects = self.nodes[node].core.on_awareness(session, vec![entry], 1);
         self.carry_out(node, effects);

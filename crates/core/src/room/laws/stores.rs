@@ -50,7 +50,7 @@ impl Stores {
         let last = self.lines.last().map_or(StreamClock::ZERO, |line| line.clock);
         let changed = changes.last().map_or(stored, |(clock, _)| stored.max(*clock));
         let awareness = self.lines.iter().filter_map(|line| match StreamMessage::decode(&line.message) {
-            Ok(StreamMessage::Awareness { update }) => Some((0, update)),
+            Ok(StreamMessage::Awareness { update, users }) => Some(Heard { at_ms: 0, update, users }),
             _ => None,
         });
         let clock = last.max(stored).max(self.trimmed_upto);

@@ -218,7 +218,7 @@ impl World {
     pub(super) fn speak(&mut self, session: SessionId, client: u64, clock: u64, present: bool) {
         let state = present.then(|| format!("{{\"c\":{clock}}}").into());
         self.spoken_for.insert(client);
-        let effects = self.core.on_awareness(session, vec![(client, Presence { clock, state })], self.now_ms);
+        let effects = self.core.on_awareness(session, vec![(client, Presence { clock, state, user: None })], self.now_ms);
         self.carry_out(effects);
     }
 
@@ -235,7 +235,7 @@ impl World {
             2 => Some(StreamMessage::encode_update(b"no update", &[0, 0]).0),
             3 | 4 => {
                 let state = if kind > 63 { Some("{}".into()) } else { None };
-                let presence = Presence { clock: u64::from(kind), state };
+                let presence = Presence { clock: u64::from(kind), state, user: None };
                 Some(StreamMessage::encode_awareness(&encode_presence(&[(ELSEWHERE + u64::from(kind % 2), presence)])))
             }
             _ => {
@@ -256,7 +256,7 @@ impl World {
         let (mut update, mut presence) = (None, None);
         match message.as_ref().map(StreamMessage::decode) {
             Some(Ok(StreamMessage::Update { update: read, .. })) if content::content_ids(&read).is_ok() => update = Some(read),
-            Some(Ok(StreamMessage::Awareness { update: read })) => presence = Some(read),
+            Some(Ok(StreamMessage::Awareness { update: read, .. })) => presence = Some(read),
             _ => {}
         }
         self.log.push(Accepted { clock, message, update, presence, submitted });
@@ -317,7 +317,10 @@ impl World {
         let Some(began) = self.loads[variant as usize].take() else { return };
         let lines = &self.log[..self.log.len().min(began + late)];
         let base = merged(lines.iter().filter_map(|line| line.update.clone()));
-        let awareness = lines.iter().filter_map(|line| Some((line.clock.ms, line.presence.clone()?))).collect();
+        let awareness = lines
+            .iter()
+            .filter_map(|line| Some(Heard { at_ms: line.clock.ms, update: line.presence.clone()?, users: Vec::new() }))
+            .collect();
         let clock = lines.last().map_or(StreamClock::ZERO, |line| line.clock);
         let changed = lines.iter().rfind(|line| line.update.is_some()).map_or(StreamClock::ZERO, |line| line.clock);
         self.reached[variant as usize] = clock;

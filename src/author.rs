@@ -1,4 +1,4 @@
-//! Who writes, as a request says it while nobody has to prove who they are.
+//! Who writes, as a request says it itself: the name of its user, and what else is to be recorded.
 
 use yhub_core::parse_custom_attributions;
 

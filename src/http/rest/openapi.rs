@@ -119,7 +119,7 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
     }
     let common = [
         Param { name: "branch", kind: Kind::Text, about: "The line of edits of the document. `main` if not given." },
-        Param { name: "user", kind: Kind::Text, about: "Who asks, while nobody has to prove it. `anonymous` if not given." },
+        Param { name: "user", kind: Kind::Text, about: "Who writes, where nobody has to show it, or with the right `act-as`." },
     ];
     let common = common.iter().filter(|param| param.name != "branch" || endpoint.scope == Scope::Room);
     parameters.extend(
@@ -200,6 +200,7 @@ fn responses(endpoint: &Endpoint) -> Value {
     }
     let errors = [
         ("400", "Something in the request is not what it should be; the text says what.", true),
+        ("401", "The caller shows no credential, or one that is not valid.", true),
         ("403", "The caller may not do that.", true),
         ("404", "The document was deleted (`doc-deleted`), or there is nothing at this path.", true),
         ("408", "The body did not come in time.", endpoint.body.is_some()),

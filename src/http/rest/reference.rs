@@ -16,7 +16,8 @@ page to try it: `/{prefix}/docs`.
 ## In general
 
 - **Paths.** `/{prefix}/{name}/v1/{org}/{docid}`, where `prefix` is `server.prefix`, `api` unless set. `org` and `docid` are percent-encoded
-  once. `?branch=` names a branch, `main` if not given. `?user=` says who asks, while nobody has to prove it.
+  once. `?branch=` names a branch, `main` if not given. `?user=` says who writes, where
+  nobody has to show it; else it takes the right `act-as`.
 - **Bodies and answers** are [lib0-any](PROTOCOL.md). With `Accept: application/json` (in so many words) answers are JSON, with
   `Content-Type: application/json` bodies are. In JSON, bytes are base64 with padding, `undefined` is `null`, a big integer is a string.
 - **Errors** are `{ error, code }` in the same encoding: a text for people, which may change, and a word that stays. Statuses 4xx are
@@ -30,10 +31,25 @@ page to try it: `/{prefix}/docs`.
 - **Pages of other origins** are let in by `server.allowed_origins`, and by nothing else.
 - **Unknown parameters and fields** are refused: one that is misspelt would otherwise be one that is not given.
 
+## Who may do what
+
+A credential comes as `Authorization: Bearer …`; what is taken says `auth.mode`. Each endpoint names the right that it takes: `read`, `write`,
+or a purpose by name. Rights come in *grants*, in the claim `yhub` of a signed token or with an access token:
+
+    { \"org\": \"acme\", \"docidPrefix\": \"notes/\", \"branch\": \"main\", \"access\": \"rw\", \"purposes\": [\"delete\", \"list\"] }
+
+`org` is never left out, `*` is every org and the hub as a whole; `docid` or `docidPrefix`, or every document; without `branch` every branch.
+`access` is `r`, `rw`, `operator` (audit, hold, list, recheck, and no content) or `admin` (everything). Several grants add up. Part of an org
+is not the org: what is asked of an org takes a grant for all of it. Whoever may only read changes nothing by any purpose that edits
+(`act-as`, `presence`, `prune`, `rollback`).
+
+## Statuses
+
 | status | codes | again? |
 |---|---|---|
 | 400 | `bad-request`, `invalid-query`, `invalid-body`: the text names what is wrong | no |
-| 403 | `no-access` (the text names the right), `origin-not-allowed` | no |
+| 401 | `unauthorized`: no credential, or one that is not valid | with another |
+| 403 | `no-access` (the text names the right), `beyond` (nobody gives more than they have), `origin-not-allowed` | no |
 | 404 | `doc-deleted`, `not-found` | no |
 | 405, 408, 413, 426, 431 | `method-not-allowed`, `timeout`, `too-large`, `document-too-large`, `upgrade-required`, `head-too-large` | no |
 | 409 | `legal-hold`, `deleted-for-good` | no |

@@ -38,8 +38,8 @@ impl Via {
 pub struct Identity {
     /// The user id, 1 to [`MAX_USER_BYTES`] bytes.
     pub user: String,
-    /// All that is known of them: the claims of a token, the answer of a back end. Holds `userid`, and for who came by an
-    /// access token or a ticket the ids of all tokens that it descends from under `token`, `parent1`, ….
+    /// All that is known of them: the claims of a token, the answer of a back end. Holds `userid`, and of who came by an
+    /// access token, or a ticket that was made by one, the id of that under `token`.
     pub claims: Object,
     /// How they have shown it.
     pub via: Via,

@@ -52,6 +52,28 @@ async fn a_client_that_closes_is_answered_and_let_go() {
     assert_eq!(rig.join("doc").await.1, update, "what was read before the close counts");
 }
 
+/// A connection that takes nothing any more may still hold what was sent over it: reading ends a session, not writing.
+#[actix::test]
+async fn the_last_words_of_a_client_that_is_gone_count() {
+    tokio::time::pause();
+    let rig = Rig::new();
+    let mut hasty = rig.connect_through("doc", 4_096);
+    hasty.sync().await;
+    let (mut author, _) = rig.join("doc").await;
+    let mut writer = TextWriter::new(7);
+    // So much waits for it that its session is writing when it goes.
+    for _ in 0..10 {
+        let update = writer.append(&"x".repeat(1_000));
+        author.write(&update).await;
+        assert_eq!(author.update().await, update);
+    }
+    let goodbye = TextWriter::new(8).append("goodbye");
+    hasty.write(&goodbye).await;
+    drop(hasty);
+    assert_eq!(author.update().await, goodbye);
+    rig.until("the session is gone", |rig| rig.node.open_sessions() == 1).await;
+}
+
 /// The close frame is out and the client neither answers nor ends: it is cut off.
 #[actix::test]
 async fn a_closing_handshake_takes_a_few_seconds_at_most() {

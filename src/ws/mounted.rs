@@ -131,14 +131,13 @@ struct Mounted {
 
 impl Transport for Mounted {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.bridge.borrow().gone {
-            return Poll::Ready(Ok(()));
-        }
         while self.read.is_empty() {
             match Pin::new(&mut self.payload).poll_next(cx) {
                 Poll::Ready(Some(Ok(read))) => self.read = read,
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(io::Error::other(error))),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
+                // What had come before the response was over has been read.
+                Poll::Pending if self.bridge.borrow().gone => return Poll::Ready(Ok(())),
                 Poll::Pending => {
                     self.bridge.borrow_mut().session = Some(cx.waker().clone());
                     return Poll::Pending;

@@ -62,7 +62,10 @@ impl<T: Transport> Session<T> {
     fn pump(&mut self, ctx: &mut Context<Self>, cx: &mut task::Context<'_>) -> Result<(), Over> {
         // First, so that what is added from here on wakes us.
         self.outbox.set_waker(cx.waker());
-        self.flush(cx)?;
+        let flushed = self.flush(cx);
+        if !matches!(self.stage, Stage::Open) {
+            flushed?;
+        }
         let notice = self.outbox.notice();
         self.core.on_credit(notice.credit_bytes);
         if notice.spoken {
@@ -97,7 +100,8 @@ impl<T: Transport> Session<T> {
         self.finish(cx)
     }
 
-    /// Writes until nothing waits or the socket takes no more.
+    /// Writes until nothing waits or the socket takes no more. `Over`: nothing will be taken any more. What the client said before
+    /// that may still wait to be read, up to the end that reading finds; who never finds it is stalled.
     fn flush(&mut self, cx: &mut task::Context<'_>) -> Result<(), Over> {
         loop {
             if self.sending.is_empty() {
@@ -115,7 +119,10 @@ impl<T: Transport> Session<T> {
                     advance(&mut self.sending, sent);
                     self.stalled_since_ms = None;
                 }
-                Poll::Ready(_) => return Err(Over),
+                Poll::Ready(_) => {
+                    self.stalled_since_ms.get_or_insert_with(|| self.node.uptime_ms());
+                    return Err(Over);
+                }
                 Poll::Pending => {
                     self.stalled_since_ms.get_or_insert_with(|| self.node.uptime_ms());
                     return Ok(());

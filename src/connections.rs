@@ -74,7 +74,7 @@ impl Connections {
         let counted = address.filter(|address| self.per_address > 0 && !self.proxies.trusts(*address));
         let place = match counted {
             None => None,
-            Some(address) => match self.open.take(address, self.per_address, || ()) {
+            Some(address) => match self.open.take(address, self.per_address) {
                 Some(place) => Some(place),
                 None => {
                     self.tally.count(Bound::HttpConnections);

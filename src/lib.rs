@@ -4,6 +4,7 @@ mod assets;
 mod audit;
 mod auth;
 mod author;
+mod callers;
 pub mod config;
 mod connections;
 mod credentials;

@@ -28,17 +28,25 @@ const COME_AGAIN_S: u64 = 5;
 pub(crate) fn limiting(config: &Config) -> Limiting {
     let orgs = org_limits(&config.limits).into_iter().filter_map(Result::ok);
     let quotas = Quotas::new(quota(&config.limits), orgs.map(|(org, limits)| (org, quota(&limits))));
-    Limiting { quotas, connections_per_address: config.limits.connections_per_address, ..Limiting::default() }
+    let Limits { connections_per_address, address_messages_per_second, address_bytes_per_second, .. } = config.limits;
+    let address = pace(&config.limits, address_messages_per_second, address_bytes_per_second);
+    Limiting { quotas, connections_per_address, address, ..Limiting::default() }
+}
+
+fn pace(limits: &Limits, messages: usize, bytes: usize) -> PaceRates {
+    let rate = |tokens| Rate::per_second(tokens, limits.burst_seconds);
+    PaceRates { messages: rate(messages), bytes: rate(bytes) }
 }
 
 fn quota(limits: &Limits) -> Quota {
     let rate = |tokens| Rate::per_second(tokens, limits.burst_seconds);
-    let pace = |messages, bytes| PaceRates { messages: rate(messages), bytes: rate(bytes) };
+    let pace = |messages, bytes| pace(limits, messages, bytes);
     Quota {
         connections: limits.connections_per_org,
         connections_per_user: limits.connections_per_user,
         connections_per_room: limits.connections_per_room,
         session: pace(limits.messages_per_second, limits.message_bytes_per_second),
+        user: pace(limits.user_messages_per_second, limits.user_bytes_per_second),
         room: pace(limits.room_messages_per_second, limits.room_bytes_per_second),
         presence: pace(limits.awareness_per_second, limits.awareness_bytes_per_second),
         max_document_bytes: limits.max_document_bytes,

@@ -20,9 +20,10 @@ use crate::{
     Config, Stores,
     assets::open_assets,
     audit::Audit,
+    callers::Callers,
     config::{self, or_cores},
     doorkeeper::Doorkeeper,
-    http::{Callers, Rest},
+    http::Rest,
     issued::Issued,
     limiting::{AuthGuard, documents_bounds, limiting},
     peer::Proxies,
@@ -55,7 +56,8 @@ pub(crate) struct Door {
     pub(crate) gate: Gate,
     /// Who a request comes from.
     pub(crate) proxies: Proxies,
-    pub(crate) max_head_bytes: usize,
+    /// How often they may ask.
+    pub(crate) callers: Arc<Callers>,
     pub(crate) node: Arc<Node>,
     pub(crate) registry: Addr<Registry>,
     pub(crate) rest: Arc<Rest>,
@@ -240,11 +242,10 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
     let doorkeeper = Doorkeeper::new(config, issued, audit.clone(), &node.time, guard)?;
     let keeper = doorkeeper.clone();
     own_arbiter.spawn(async move { keeper.keep_fresh().await });
-    let callers = Callers::new(config, &limiting, proxies.clone());
-    let rest = Rest::new(config, node.documents.clone(), &stores, node.time.clone(), doorkeeper.clone(), callers);
+    let callers = Arc::new(Callers::new(config, &limiting, proxies.clone()));
+    let rest = Rest::new(config, node.documents.clone(), &stores, node.time.clone(), doorkeeper.clone(), callers.clone());
     arbiters.push(own_arbiter);
-    let max_head_bytes = config.server.max_head_bytes;
-    let door = Door { gate: Gate::new(config, doorkeeper), proxies, max_head_bytes, node, registry, rest };
+    let door = Door { gate: Gate::new(config, doorkeeper), proxies, callers, node, registry, rest };
     Ok(Running { door, stores, audit, registry_is_gone, arbiters })
 }
 

@@ -1,16 +1,16 @@
 //! Who may open one more session on a node.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{net::IpAddr, sync::Arc};
 
 use yhub_core::{
     RoomId,
-    limiting::{Bound, Pace, PaceRates, PlaceOf, Places, Quota},
+    limiting::{Bound, Paces, PlaceOf, Places, Quota, SharedPace},
 };
 
 use crate::node::Node;
+
+/// So many addresses, users and rooms are told apart by what they send, each.
+const MAX_PACES: usize = 65_536;
 
 /// Who comes.
 #[derive(Clone, Copy, Debug)]
@@ -23,22 +23,29 @@ pub struct Arrival<'a> {
     pub room: &'a RoomId,
 }
 
-/// What is open on a node, by what it is told apart by. Only what has a bound is counted.
-#[derive(Default)]
+/// What is open on a node, by what it is told apart by, and what it has sent. Only what has a bound is counted.
 pub(crate) struct Admission {
     addresses: Arc<Places<IpAddr>>,
     orgs: Arc<Places<String>>,
-    users: Arc<Places<String>>,
-    rooms: Arc<Places<RoomId, RoomPace>>,
+    /// By org and user: the same name may be somebody else elsewhere, with other bounds.
+    users: Arc<Places<(String, String)>>,
+    rooms: Arc<Places<RoomId>>,
+    address_paces: Paces<IpAddr>,
+    user_paces: Paces<(String, String)>,
+    room_paces: Paces<RoomId>,
 }
 
-/// What the sessions of one room share on a node: what they may send together.
-pub(crate) struct RoomPace(Mutex<Pace>);
-
-impl RoomPace {
-    /// Does something with it. What is done does not panic; were it to, the pace is still one.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Pace) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            addresses: Arc::default(),
+            orgs: Arc::default(),
+            users: Arc::default(),
+            rooms: Arc::default(),
+            address_paces: Paces::new(MAX_PACES),
+            user_paces: Paces::new(MAX_PACES),
+            room_paces: Paces::new(MAX_PACES),
+        }
     }
 }
 
@@ -47,13 +54,22 @@ pub struct Place {
     node: Arc<Node>,
     _address: Option<PlaceOf<IpAddr>>,
     _org: Option<PlaceOf<String>>,
-    _user: Option<PlaceOf<String>>,
-    room: Option<PlaceOf<RoomId, RoomPace>>,
+    _user: Option<PlaceOf<(String, String)>>,
+    _room: Option<PlaceOf<RoomId>>,
+    paces: PlacePaces,
+}
+
+/// The paces that a session keeps together with others.
+#[derive(Default)]
+pub(crate) struct PlacePaces {
+    pub(crate) address: Option<Arc<SharedPace>>,
+    pub(crate) user: Option<Arc<SharedPace>>,
+    pub(crate) room: Option<Arc<SharedPace>>,
 }
 
 impl Place {
-    pub(crate) fn room(&self) -> Option<&RoomPace> {
-        self.room.as_deref()
+    pub(crate) fn paces(&self) -> &PlacePaces {
+        &self.paces
     }
 }
 
@@ -73,34 +89,41 @@ impl Node {
     }
 
     fn try_admit(self: &Arc<Self>, arrival: &Arrival<'_>) -> Result<Place, Bound> {
-        let quota = self.limiting.quotas.of(arrival.room.org());
-        let Quota { connections, connections_per_user, connections_per_room, room: rates, .. } = **quota;
+        let quota = self.limiting.quotas.of(arrival.room.org()).clone();
+        let Quota { connections, connections_per_user, connections_per_room, .. } = *quota;
         let admission = self.admission();
         // What is taken before a bound is reached is given back with the place.
         let mut place = self.open_place().ok_or(Bound::NodeConnections)?;
         let most = self.limiting.connections_per_address;
         if most > 0 {
-            let taken = admission.addresses.take(arrival.address, most, || ());
+            let taken = admission.addresses.take(arrival.address, most);
             place._address = Some(taken.ok_or(Bound::AddressConnections)?);
         }
         if connections > 0 {
-            let taken = admission.orgs.take(arrival.room.org().to_owned(), connections, || ());
+            let taken = admission.orgs.take(arrival.room.org().to_owned(), connections);
             place._org = Some(taken.ok_or(Bound::OrgConnections)?);
         }
-        if let (Some(user), 1..) = (arrival.user, connections_per_user) {
-            let taken = admission.users.take(user.to_owned(), connections_per_user, || ());
+        let user = arrival.user.map(|user| (arrival.room.org().to_owned(), user.to_owned()));
+        if let (Some(user), 1..) = (&user, connections_per_user) {
+            let taken = admission.users.take(user.clone(), connections_per_user);
             place._user = Some(taken.ok_or(Bound::UserConnections)?);
         }
-        if connections_per_room > 0 || rates != PaceRates::default() {
-            let share = || RoomPace(Mutex::new(Pace::full(&rates, self.uptime_ms())));
-            let taken = admission.rooms.take(arrival.room.clone(), connections_per_room, share);
-            place.room = Some(taken.ok_or(Bound::RoomConnections)?);
+        if connections_per_room > 0 {
+            let taken = admission.rooms.take(arrival.room.clone(), connections_per_room);
+            place._room = Some(taken.ok_or(Bound::RoomConnections)?);
         }
+        let now_ms = self.uptime_ms();
+        place.paces = PlacePaces {
+            address: admission.address_paces.of(arrival.address, &self.limiting.address, now_ms),
+            user: user.and_then(|user| admission.user_paces.of(user, &quota.user, now_ms)),
+            room: admission.room_paces.of(arrival.room.clone(), &quota.room, now_ms),
+        };
         Ok(place)
     }
 
     /// A place of which nothing is counted but that it is open; `None` if [`crate::NodeParts::max_connections`] are.
     pub fn open_place(self: &Arc<Self>) -> Option<Place> {
-        self.take_place().then(|| Place { node: self.clone(), _address: None, _org: None, _user: None, room: None })
+        let paces = PlacePaces::default();
+        self.take_place().then(|| Place { node: self.clone(), _address: None, _org: None, _user: None, _room: None, paces })
     }
 }

@@ -42,16 +42,27 @@ section! {
         /// lost.
         messages_per_second: usize = 500, 0..=10_000_000;
         /// Bytes of them.
-        message_bytes_per_second: usize = 8 << 20, 0..=1 << 40;
+        message_bytes_per_second: usize = 2 << 20, 0..=1 << 40;
+        /// Messages of all connections of one user on this node together. Who is anonymous is not told apart, and not counted.
+        user_messages_per_second: usize = 1_000, 0..=10_000_000;
+        /// Bytes of them.
+        user_bytes_per_second: usize = 4 << 20, 0..=1 << 40;
+        /// Messages of all WebSocket connections from one address together, of IPv6 from one network /64. Behind a proxy that
+        /// `server.trusted_proxies` does not name, that is everybody.
+        address_messages_per_second: usize = 5_000, 0..=10_000_000;
+        /// Bytes of them.
+        address_bytes_per_second: usize = 8 << 20, 0..=1 << 40;
         /// Messages of all connections of one room on this node together, without presence.
         room_messages_per_second: usize = 5_000, 0..=10_000_000;
         /// Bytes of them.
-        room_bytes_per_second: usize = 64 << 20, 0..=1 << 40;
+        room_bytes_per_second: usize = 16 << 20, 0..=1 << 40;
         /// Presence messages of one WebSocket connection that are passed on. Beyond it the newest waits and takes the place of older
         /// ones.
         awareness_per_second: usize = 50, 0..=1_000_000;
         /// Bytes of them.
         awareness_bytes_per_second: usize = 1 << 20, 0..=1 << 40;
+        /// WebSocket connections from one address that are asked for.
+        upgrades_per_second: usize = 200, 0..=1_000_000;
         /// Requests over HTTP from one address.
         rest_per_second: usize = 500, 0..=1_000_000;
         /// Requests over HTTP of one user. Who is anonymous is not told apart, and not counted.
@@ -67,7 +78,7 @@ section! {
         /// How many wait for that, each at most `room.load_timeout_ms`. Further ones are told to come again.
         waiting_histories: usize = 64, 0..=1_000_000;
         /// What differs for single orgs: `acme?connections_per_org=100&max_document_bytes=1000000`, the org as it stands in paths. May
-        /// differ: the connections per org, user and room, the rates of connections, rooms and users, and the size of documents.
+        /// differ: the connections per org, user and room, the rates of connections, users and rooms, and the size of documents.
         orgs: Vec<String> = Vec::new();
     }
     rules: rules

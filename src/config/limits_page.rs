@@ -24,15 +24,17 @@ org as it stands in paths; in the environment `YHUB__LIMITS__ORGS`, with commas 
 
 - **Addresses.** An address is the peer's, or, behind a proxy that `server.trusted_proxies` names, what that says in
   `server.trusted_header`. Of IPv6 a network /64 is one address. Behind a proxy that is not named everybody is one address.
-- **Users.** Who is anonymous is not told apart, and has no bound as a user.
+- **Users** are told apart within an org. Who is anonymous is not, and has no bound as a user.
 - **Rates** are kept by a bucket: what is not used of `limits.burst_seconds` is there at once. 429 says in `Retry-After` after how many
   seconds there is room again.
 - **Not read** means that the socket is left alone: the client's own network holds back what it sends, nothing is lost, and no other
   client notices. A message that is longer than the rate is taken, and waited for afterwards. Of a rate of bytes that means: a connection
   that had sent nothing for a while may sync a long document at once.
 - **Presence** beyond its rate waits in the connection. Of each client id the newest state takes the place of the older one.
-- **Addresses and users** are told apart 65,536 at a time; who is as if they had never asked is forgotten. When all are in use, newcomers share
-  one rate.
+- **Addresses, users and rooms** are told apart 65,536 at a time; their rates outlive their connections, and who is as if they had never
+  asked is forgotten. When all are in use, newcomers share one rate.
+- **Many behind one address** (an office, a school) share what one address may send. Where nobody has to say who they are, it is all that
+  holds one of them off the others; so give users names, or raise it.
 - **The size of a document** is what the last load or fold has found. Updates since then count when they are folded, which is
   asked for when they might matter; so a document may exceed its bound by what is on its way, and by a 64th. What only deletes is taken.
 - **Loads and histories** wait in turn, for at most `room.load_timeout_ms`; `limits.concurrent_loads` and

@@ -171,9 +171,11 @@ impl Config {
         // As fast as it goes; tests of the rates set them.
         let limits = &mut config.limits;
         (limits.messages_per_second, limits.message_bytes_per_second) = (0, 0);
+        (limits.user_messages_per_second, limits.user_bytes_per_second) = (0, 0);
+        (limits.address_messages_per_second, limits.address_bytes_per_second) = (0, 0);
         (limits.room_messages_per_second, limits.room_bytes_per_second) = (0, 0);
         (limits.awareness_per_second, limits.awareness_bytes_per_second) = (0, 0);
-        (limits.rest_per_second, limits.rest_per_second_of_user) = (0, 0);
+        (limits.upgrades_per_second, limits.rest_per_second, limits.rest_per_second_of_user) = (0, 0, 0);
         config
     }
 

@@ -12,12 +12,14 @@ use super::{
 };
 
 /// The bounds that may differ.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 13] = [
     "connections_per_org",
     "connections_per_user",
     "connections_per_room",
     "messages_per_second",
     "message_bytes_per_second",
+    "user_messages_per_second",
+    "user_bytes_per_second",
     "room_messages_per_second",
     "room_bytes_per_second",
     "awareness_per_second",
@@ -87,6 +89,8 @@ fn bound<'a>(limits: &'a mut Limits, key: &str) -> Option<&'a mut usize> {
         "connections_per_room" => &mut limits.connections_per_room,
         "messages_per_second" => &mut limits.messages_per_second,
         "message_bytes_per_second" => &mut limits.message_bytes_per_second,
+        "user_messages_per_second" => &mut limits.user_messages_per_second,
+        "user_bytes_per_second" => &mut limits.user_bytes_per_second,
         "room_messages_per_second" => &mut limits.room_messages_per_second,
         "room_bytes_per_second" => &mut limits.room_bytes_per_second,
         "awareness_per_second" => &mut limits.awareness_per_second,

@@ -18,11 +18,8 @@ use actix_web::{
 use crate::{Backend, origin::Origins};
 pub use error::HttpError;
 pub use health::Readiness;
+pub(crate) use rest::Rest;
 use rest::openapi::Files;
-pub(crate) use rest::{
-    Rest,
-    callers::{Callers, check_head},
-};
 pub use rest::{openapi::openapi, reference::reference};
 
 /// The plain routes of a hub whose API lies under `prefix`, for `App::configure`; called once per worker.

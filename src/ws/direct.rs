@@ -19,11 +19,7 @@ use futures_util::SinkExt;
 use yhub_actors::{Place, Session, SessionParams};
 
 use crate::{
-    connections::Watch,
-    credentials::answered_protocol,
-    http::{HttpError, check_head},
-    limiting::admit as admit_session,
-    wiring::Door,
+    connections::Watch, credentials::answered_protocol, http::HttpError, limiting::admit as admit_session, wiring::Door,
 };
 
 /// Answers one upgrade request: a session, or a refusal. A client that is gone before it has its answer is nobody's error.
@@ -65,8 +61,7 @@ async fn answer(request: Request, mut framed: Framed<TcpStream, Codec>, door: Do
 }
 
 async fn admit(request: &Request, door: &Door) -> Result<(SessionParams, Place), HttpError> {
-    check_head(request.head(), door.max_head_bytes, &door.node.limiting.tally)?;
-    let client = door.proxies.client(request.head());
+    let client = door.callers.of_upgrade(request.head())?;
     let params = door.gate.check(request.head()).await?;
     let place = admit_session(door, client, &params)?;
     Ok((params, place))

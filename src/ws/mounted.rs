@@ -25,13 +25,7 @@ use socket2::{SockRef, Socket};
 use tokio::io::ReadBuf;
 use yhub_actors::{Session, Transport};
 
-use crate::{
-    Backend,
-    credentials::answered_protocol,
-    http::{HttpError, check_head},
-    limiting::admit as admit_session,
-    wiring::Door,
-};
+use crate::{Backend, credentials::answered_protocol, http::HttpError, limiting::admit as admit_session, wiring::Door};
 
 /// One piece of the body, and how much of it may wait in the bridge.
 const PIECE_BYTES: usize = 16 << 10;
@@ -87,8 +81,7 @@ async fn join(request: HttpRequest, payload: web::Payload, door: web::Data<Door>
 async fn admit(request: &HttpRequest, payload: web::Payload, door: &Door) -> Result<HttpResponse, HttpError> {
     let segments: Vec<&str> = request.path().rsplitn(3, '/').take(2).collect();
     let [docid, org] = segments[..] else { return Err(HttpError::NotFound) };
-    check_head(request.head(), door.max_head_bytes, &door.node.limiting.tally)?;
-    let client = door.proxies.client(request.head());
+    let client = door.callers.of_upgrade(request.head())?;
     let params = door.gate.check_room(request.head(), &format!("{org}/{docid}")).await?;
     let place = admit_session(door, client, &params)?;
     let offered = answered_protocol(request.head().headers());

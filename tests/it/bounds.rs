@@ -27,7 +27,8 @@ on_one_node!(
     sessions_of_one_address_are_bounded_whatever_proxies_say,
     sessions_of_one_user_one_room_and_one_org_are_bounded,
     messages_beyond_the_rate_are_read_later,
-    a_room_has_a_rate_of_its_own,
+    those_who_are_one_have_a_rate_together,
+    upgrades_from_one_address_have_a_rate,
     of_presence_beyond_the_rate_the_newest_arrives,
     a_document_does_not_grow_beyond_its_bound,
     loads_wait_in_turn_and_too_many_are_sent_away,
@@ -142,19 +143,41 @@ async fn messages_beyond_the_rate_are_read_later(stage: Stage) {
     }
 }
 
-async fn a_room_has_a_rate_of_its_own(stage: Stage) {
+async fn those_who_are_one_have_a_rate_together(stage: Stage) {
     let change = |config: &mut yhub::Config| {
+        config.server.trusted_proxies = vec!["127.0.0.1".into()];
         config.limits.burst_seconds = 1;
-        config.limits.room_messages_per_second = 20;
-        config.limits.orgs = vec!["bytes?room_messages_per_second=0&room_bytes_per_second=20000".into()];
+        config.limits.address_messages_per_second = 20;
+        config.limits.address_bytes_per_second = 20_000;
+        let own = ["user_messages_per_second=20", "user_bytes_per_second=20000", "room_messages_per_second=20"];
+        config.limits.orgs = own.iter().enumerate().map(|(at, own)| format!("own{at}?{own}")).collect();
+        config.limits.orgs.push("own3?room_bytes_per_second=20000".into());
     };
     let hub = TestHub::with(stage, change).await;
-    for (org, bound, len) in [(ORG, Bound::RoomMessages, 1), ("bytes", Bound::RoomBytes, 900)] {
+    let mut elsewhere = 0;
+    for (org, bound, updates_each, len) in [
+        ("own0", Bound::UserMessages, 10, 1),
+        ("own1", Bound::UserBytes, 10, 900),
+        ("own2", Bound::RoomMessages, 10, 1),
+        ("own3", Bound::RoomBytes, 10, 900),
+        (ORG, Bound::AddressMessages, 10, 1),
+        (ORG, Bound::AddressBytes, 10, 3_000),
+    ] {
+        let (one_user, one_room) = (matches!(org, "own0" | "own1"), matches!(org, "own2" | "own3"));
+        elsewhere += 1;
         let mut clients = Vec::new();
-        for id in 1..=3 {
-            let mut client = Connect::to(hub.addr(), &format!("/api/ws/v1/{org}/a")).open().await.unwrap();
+        for id in 1..=4 {
+            // Only what is looked at is the same for all of them.
+            if org != ORG {
+                elsewhere += 1;
+            }
+            let user = if one_user { "ann".to_owned() } else { format!("user{id}") };
+            let docid = if one_room { "a".to_owned() } else { format!("a{elsewhere}-{id}") };
+            let path = format!("/api/ws/v1/{org}/{docid}?user={user}");
+            let from = Connect::to(hub.addr(), &path).header("x-forwarded-for", &format!("203.0.113.{elsewhere}"));
+            let mut client = from.open().await.unwrap();
             client.sync().await;
-            let updates = send_at_once(&mut client, &mut TextWriter::new(id), 20, len).await;
+            let updates = send_at_once(&mut client, &mut TextWriter::new(id), updates_each, len).await;
             clients.push((client, updates));
         }
         others_go_on(&hub, "other").await;
@@ -165,6 +188,28 @@ async fn a_room_has_a_rate_of_its_own(stage: Stage) {
         }
         assert!(hub.limited(bound) > 0, "{bound:?}");
     }
+}
+
+async fn upgrades_from_one_address_have_a_rate(stage: Stage) {
+    let change = |config: &mut yhub::Config| {
+        config.server.trusted_proxies = vec!["127.0.0.1".into()];
+        // So slow that nothing comes in while the test runs.
+        config.limits.burst_seconds = 3;
+        config.limits.upgrades_per_second = 1;
+    };
+    let hub = TestHub::with(stage, change).await;
+    let mut taken = 0;
+    let refused = loop {
+        match from(&hub, "a", "203.0.113.1").open().await {
+            Ok(_) => taken += 1,
+            Err(refused) => break refused,
+        }
+        assert!(taken < 100, "nobody was refused");
+    };
+    assert!(taken >= 3, "what was not used is kept");
+    assert!(refused.status == 429 && refused.answer.to_ascii_lowercase().contains("\r\nretry-after: 1\r\n"), "{refused:?}");
+    assert_eq!(hub.limited(Bound::AddressUpgrades), 1);
+    others_go_on(&hub, "a").await;
 }
 
 async fn of_presence_beyond_the_rate_the_newest_arrives(stage: Stage) {

@@ -353,10 +353,15 @@ pub(crate) fn binary(dir: &Path) -> Launch {
         // As fast as it goes, as in `Config::for_testing`.
         .set("limits.messages_per_second", 0)
         .set("limits.message_bytes_per_second", 0)
+        .set("limits.user_messages_per_second", 0)
+        .set("limits.user_bytes_per_second", 0)
+        .set("limits.address_messages_per_second", 0)
+        .set("limits.address_bytes_per_second", 0)
         .set("limits.room_messages_per_second", 0)
         .set("limits.room_bytes_per_second", 0)
         .set("limits.awareness_per_second", 0)
         .set("limits.awareness_bytes_per_second", 0)
+        .set("limits.upgrades_per_second", 0)
         .set("limits.rest_per_second", 0)
         .set("limits.rest_per_second_of_user", 0)
 }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use actix::prelude::*;
 use yhub_core::{
     Close, Presence,
-    limiting::{Bound, HeldPresence, Pace, Quota},
+    limiting::{Bound, HeldPresence, Pace, Quota, SharedPace},
 };
 
 use super::Session;
@@ -51,17 +51,23 @@ impl<T: Transport> Session<T> {
         let now_ms = self.node.uptime_ms();
         let pace = &mut self.pace;
         let own = pace.own.waits_ms(&pace.quota.session, now_ms);
-        let room = self.place.room().map_or((0, 0), |room| room.with(|room| room.waits_ms(&pace.quota.room, now_ms)));
+        let shared = self.place.paces();
+        let of = |pace: &Option<Arc<SharedPace>>| pace.as_ref().map_or((0, 0), |pace| pace.waits_ms(now_ms));
+        let (user, address, room) = (of(&shared.user), of(&shared.address), of(&shared.room));
         // So much presence waits that more of it would be a queue.
         let is_full = pace.held.size_bytes() > self.node.session_limits.max_awareness_bytes;
         let waits = [
             (own.0, Bound::SessionMessages),
             (own.1, Bound::SessionBytes),
+            (user.0, Bound::UserMessages),
+            (user.1, Bound::UserBytes),
+            (address.0, Bound::AddressMessages),
+            (address.1, Bound::AddressBytes),
             (room.0, Bound::RoomMessages),
             (room.1, Bound::RoomBytes),
             (if is_full { LOOK_AGAIN_MS } else { 0 }, Bound::Presence),
         ];
-        let (wait_ms, bound) = waits.into_iter().max_by_key(|(wait_ms, _)| *wait_ms).expect("there are five");
+        let (wait_ms, bound) = waits.into_iter().max_by_key(|(wait_ms, _)| *wait_ms).expect("there are nine");
         if wait_ms == 0 {
             self.pace.is_held_up = false;
             return true;
@@ -80,9 +86,11 @@ impl<T: Transport> Session<T> {
         let now_ms = self.node.uptime_ms();
         let pace = &mut self.pace;
         pace.own.spend(&pace.quota.session, size_bytes, now_ms);
+        let shared = self.place.paces();
         // Presence reaches the room at a rate of its own.
-        if let (Some(room), false) = (self.place.room(), is_presence) {
-            room.with(|room| room.spend(&pace.quota.room, size_bytes, now_ms));
+        let room = shared.room.as_ref().filter(|_| !is_presence);
+        for pace in [shared.user.as_ref(), shared.address.as_ref(), room].into_iter().flatten() {
+            pace.spend(size_bytes, now_ms);
         }
     }
 

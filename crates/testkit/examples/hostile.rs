@@ -1,19 +1,30 @@
 //! One attacker at full speed against a hub, while fifty people write: what the others notice of it.
 //!
-//!     cargo build --release && cargo run --release -p yhub-testkit --example hostile -- target/release/yhub [SECONDS]
+//!     cargo build --release && cargo run --release -p yhub-testkit --example hostile -- target/release/yhub [SECONDS [ATTACK]]
 //!
-//! Starts that hub in a directory of its own, with its default limits. For each attack it prints how long the others' updates took
-//! until they were shown, before and during, and the most memory that the hub had.
+//! For each attack a hub is started in a directory of its own, with its default limits. Printed are how long the others' updates took
+//! until they were shown, before and during, how often that was measured, and the most memory that the hub had.
+//!
+//! The hub has the first half of the processors, everybody else the second, where the attacker has what the writers leave: so what it
+//! costs to attack is not taken for what it costs to be attacked. The attacker is one machine: all that it does comes from one
+//! address, which is not that of the others.
 
 use std::{
-    net::SocketAddr,
-    path::PathBuf,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     pin::Pin,
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
+    thread::available_parallelism,
     time::Duration,
 };
 
-use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time::Instant};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
+    time::Instant,
+};
 use yhub_encoding::sync;
 use yhub_testkit::{
     Connect, HubProcess, Launch, TestClient, TextWriter,
@@ -21,9 +32,12 @@ use yhub_testkit::{
 };
 
 const WRITERS: u64 = 50;
-/// Connections of the attacker at a time.
+/// Connections of the attacker at a time, where it does not hold as many as it gets.
 const HANDS: u64 = 8;
+const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 const SLOW_HEADS: usize = 3_000;
+/// What comes before is the start, not the state.
+const WARM_UP: Duration = Duration::from_secs(2);
 
 type Times = Arc<Mutex<Vec<Duration>>>;
 type Attack = fn(SocketAddr, u64) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -32,40 +46,100 @@ const ATTACKS: &[(&str, Attack)] = &[
     ("nothing", |_, _| Box::pin(std::future::pending())),
     ("connections", |addr, hand| Box::pin(connections(addr, hand))),
     ("joins of many rooms", |addr, hand| Box::pin(joins(addr, hand))),
-    ("small messages", |addr, hand| Box::pin(messages(addr, hand, 10))),
-    ("big messages", |addr, hand| Box::pin(messages(addr, hand, 1 << 20))),
+    ("small messages", |addr, hand| Box::pin(messages(addr, "loud".into(), hand, 10))),
+    ("big messages", |addr, hand| Box::pin(messages(addr, "loud".into(), hand, 1 << 20))),
+    ("big documents", |addr, hand| Box::pin(messages(addr, format!("loud-{hand}"), hand, 1 << 20))),
     ("presence", |addr, hand| Box::pin(presence(addr, hand))),
     ("slow reading", |addr, hand| Box::pin(slow_reading(addr, hand))),
     ("slow heads", |addr, _| Box::pin(slow_heads(addr))),
+    ("requests", |addr, hand| Box::pin(requests(addr, hand))),
 ];
 
 #[tokio::main]
 async fn main() {
-    let mut args = std::env::args().skip(1);
-    let binary = args.next().expect("the path of a hub: target/release/yhub");
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, name, addr] = &args[..]
+        && flag == "--attack"
+    {
+        return attack(name, addr.parse().expect("an address")).await;
+    }
+    let binary = args.first().expect("the path of a hub: target/release/yhub");
     let binary = PathBuf::from(binary).canonicalize().expect("the hub is there");
-    let seconds = args.next().map_or(10, |seconds| seconds.parse().expect("a number of seconds"));
+    let seconds = args.get(1).map_or(10, |seconds| seconds.parse().expect("a number of seconds"));
+    let processors = Processors::split();
+    processors.keep_to(std::process::id(), &processors.others);
+    println!("| attack | p50 before | p99 before | p50 during | p99 during | p99 × | updates during | memory before | during |");
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for (name, _) in ATTACKS.iter().filter(|(name, _)| args.get(2).is_none_or(|only| only == name)) {
+        measure(name, &binary, seconds, &processors).await;
+    }
+}
+
+/// One attack on a hub of its own.
+async fn measure(name: &str, binary: &Path, seconds: u64, processors: &Processors) {
     let dir = tempfile::tempdir().expect("a directory");
     let hub = Launch::new(binary, dir.path()).start();
+    processors.keep_to(hub.pid(), &processors.hub);
     let times = Times::default();
     let mut writers = JoinSet::new();
     for id in 1..=WRITERS {
         writers.spawn(write(hub.addr(), id, times.clone()));
     }
-    println!("| attack | p50 before | p99 before | p50 during | p99 during | updates during | memory |");
-    println!("|---|---|---|---|---|---|---|");
-    for (name, attack) in ATTACKS {
-        let (before, _) = watch(&hub, &times, seconds).await;
-        let mut hands = JoinSet::new();
-        (0..HANDS).for_each(|hand| drop(hands.spawn(attack(hub.addr(), hand))));
-        let (during, most) = watch(&hub, &times, seconds).await;
-        hands.shutdown().await;
-        let [a, b, c, d] =
-            [(&before, 50), (&before, 99), (&during, 50), (&during, 99)].map(|(times, part)| percentile(times, part));
-        println!("| {name} | {a:.1?} | {b:.1?} | {c:.1?} | {d:.1?} | {} | {} MiB |", during.len(), most >> 20);
-    }
+    tokio::time::sleep(WARM_UP).await;
+    let (before, least) = watch(&hub, &times, seconds).await;
+    let attacker = processors.attack(name, hub.addr());
+    let (during, most) = watch(&hub, &times, seconds).await;
+    drop(attacker);
+    let [a, b, c, d] = [(&before, 50), (&before, 99), (&during, 50), (&during, 99)].map(|(times, part)| percentile(times, part));
+    let factor = d.as_secs_f64() / b.as_secs_f64();
+    let (shown, least, most) = (during.len(), least >> 20, most >> 20);
+    println!("| {name} | {a:.1?} | {b:.1?} | {c:.1?} | {d:.1?} | {factor:.1} | {shown} | {least} MiB | {most} MiB |");
     // Before the hub is gone, which they would take for a failure.
     writers.shutdown().await;
+}
+
+/// Who may run where, as `taskset` takes it.
+struct Processors {
+    hub: String,
+    others: String,
+}
+
+impl Processors {
+    fn split() -> Self {
+        let all = available_parallelism().map_or(1, usize::from);
+        assert!(all >= 2, "one processor cannot be parted between the hub and those who use it");
+        Self { hub: format!("0-{}", all / 2 - 1), others: format!("{}-{}", all / 2, all - 1) }
+    }
+
+    fn keep_to(&self, pid: u32, processors: &str) {
+        let done = Command::new("taskset").args(["-a", "-c", "-p", processors, &pid.to_string()]).stdout(Stdio::null()).status();
+        assert!(done.is_ok_and(|status| status.success()), "`taskset`, of util-linux, is needed to part the processors");
+    }
+
+    fn attack(&self, name: &str, addr: SocketAddr) -> Attacker {
+        let program = std::env::current_exe().expect("this program has a path");
+        let mut command = Command::new("taskset");
+        command.args(["-c", &self.others, "nice", "-n", "19"]).arg(program).args(["--attack", name, &addr.to_string()]);
+        Attacker(command.spawn().expect("the attacker starts"))
+    }
+}
+
+/// The attacker's process; killed when dropped.
+struct Attacker(Child);
+
+impl Drop for Attacker {
+    fn drop(&mut self) {
+        let ended = self.0.try_wait().expect("it is our child");
+        assert!(ended.is_none(), "the attacker has given up: {ended:?}");
+        self.0.kill().and_then(|()| self.0.wait()).expect("it can be killed");
+    }
+}
+
+async fn attack(name: &str, addr: SocketAddr) {
+    let (_, attack) = ATTACKS.iter().find(|(is, _)| is == &name).expect("an attack");
+    let mut hands = JoinSet::new();
+    (0..HANDS).for_each(|hand| drop(hands.spawn(attack(addr, hand))));
+    hands.join_all().await;
 }
 
 /// What was measured in so many seconds, and the most memory of the hub.
@@ -105,25 +179,36 @@ async fn write(addr: SocketAddr, id: u64, times: Times) {
     }
 }
 
+/// A connection of the attacker, or a moment later none.
+async fn connect(addr: SocketAddr, docid: &str) -> Option<TestClient> {
+    Connect::to(addr, &path(docid)).from(ATTACKER).try_open().await.ok()
+}
+
+async fn stream(addr: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((ATTACKER, 0).into())?;
+    socket.connect(addr).await
+}
+
 async fn connections(addr: SocketAddr, hand: u64) {
     loop {
-        drop(Connect::to(addr, &path(&format!("loud-{hand}"))).open().await);
+        drop(connect(addr, &format!("loud-{hand}")).await);
     }
 }
 
 async fn joins(addr: SocketAddr, hand: u64) {
     for room in 0_u64.. {
-        if let Ok(mut client) = Connect::to(addr, &path(&format!("loud-{hand}-{room}"))).open().await {
+        if let Some(mut client) = connect(addr, &format!("loud-{hand}-{room}")).await {
             let _ = client.try_send(&sync::step1(&[0])).await;
-            let _ = client.next().await;
+            let _ = client.next_within(Duration::from_secs(5)).await;
         }
     }
 }
 
-async fn messages(addr: SocketAddr, hand: u64, size: usize) {
+async fn messages(addr: SocketAddr, docid: String, hand: u64, size: usize) {
     let mut writer = TextWriter::new(1_000 + hand);
     loop {
-        let Ok(mut client) = Connect::to(addr, &path("loud")).open().await else { continue };
+        let Some(mut client) = connect(addr, &docid).await else { continue };
         let text = "x".repeat(size);
         // What is shown is read, so that it is not for that that it is closed.
         while client.try_send(&sync::update(&writer.append(&text))).await.is_ok() {
@@ -135,7 +220,7 @@ async fn messages(addr: SocketAddr, hand: u64, size: usize) {
 async fn presence(addr: SocketAddr, hand: u64) {
     let state = format!("{:?}", "x".repeat(1_000));
     loop {
-        let Ok(mut client) = Connect::to(addr, &path("loud")).open().await else { continue };
+        let Some(mut client) = connect(addr, "loud").await else { continue };
         for clock in 1.. {
             let wire: Vec<u8> =
                 (0..50).flat_map(|at| frame(&awareness_message(&[(hand, clock * 50 + at, &state)])).to_vec()).collect();
@@ -151,7 +236,7 @@ async fn presence(addr: SocketAddr, hand: u64) {
 async fn slow_reading(addr: SocketAddr, hand: u64) {
     let mut open = Vec::new();
     loop {
-        if let Ok(mut client) = Connect::to(addr, &path("loud")).small_buffer().open().await {
+        if let Ok(mut client) = Connect::to(addr, &path("loud")).from(ATTACKER).small_buffer().try_open().await {
             let _ = client.try_send(&sync::step1(&[0])).await;
             let _ = client.try_send(&sync::update(&TextWriter::new(2_000 + hand).append("x"))).await;
             open.push(client);
@@ -166,13 +251,28 @@ async fn slow_reading(addr: SocketAddr, hand: u64) {
 async fn slow_heads(addr: SocketAddr) {
     let mut open = Vec::new();
     loop {
-        if let Ok(mut stream) = TcpStream::connect(addr).await
+        if let Ok(mut stream) = stream(addr).await
             && stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: ").await.is_ok()
         {
             open.push(stream);
         }
         if open.len() > SLOW_HEADS / HANDS as usize {
             open.remove(0);
+        }
+    }
+}
+
+/// Asks for a document over HTTP, on one connection after the other.
+async fn requests(addr: SocketAddr, hand: u64) {
+    let request = format!("GET /api/ydoc/v1/bench/quiet-{} HTTP/1.1\r\nhost: {addr}\r\n\r\n", hand + 1);
+    loop {
+        let Ok(mut stream) = stream(addr).await else { continue };
+        let mut answer = vec![0; 64 << 10];
+        while stream.write_all(request.as_bytes()).await.is_ok() {
+            match tokio::io::AsyncReadExt::read(&mut stream, &mut answer).await {
+                Ok(1..) => {}
+                _ => break,
+            }
         }
     }
 }

@@ -48,6 +48,7 @@ pub struct Refused {
 pub struct Connect {
     addr: SocketAddr,
     path: String,
+    from: Ipv4Addr,
     headers: Vec<(String, String)>,
     receive_buffer_bytes: Option<u32>,
 }
@@ -55,7 +56,13 @@ pub struct Connect {
 impl Connect {
     /// To `path` (with its query) at `addr`.
     pub fn to(addr: SocketAddr, path: &str) -> Self {
-        Self { addr, path: path.to_owned(), headers: Vec::new(), receive_buffer_bytes: None }
+        Self { addr, path: path.to_owned(), from: Ipv4Addr::LOCALHOST, headers: Vec::new(), receive_buffer_bytes: None }
+    }
+
+    /// From an address of this machine: of `127.0.0.0/8`, all of them are.
+    pub fn from(mut self, address: Ipv4Addr) -> Self {
+        self.from = address;
+        self
     }
 
     /// With a header.
@@ -78,12 +85,18 @@ impl Connect {
         within("a connection to be upgraded", self.shake_hands()).await.expect("the server answers")
     }
 
+    /// Connects, if there is a server that answers and does not refuse.
+    pub async fn try_open(self) -> io::Result<TestClient> {
+        let refused = |refused: Refused| io::Error::other(format!("not let in: {}", refused.status));
+        timeout(DEADLINE, self.shake_hands()).await??.map_err(refused)
+    }
+
     async fn shake_hands(self) -> io::Result<Result<TestClient, Refused>> {
         let socket = TcpSocket::new_v4()?;
         if let Some(size) = self.receive_buffer_bytes {
             socket.set_recv_buffer_size(size)?;
         }
-        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        socket.bind((self.from, 0).into())?;
         let mut stream = socket.connect(self.addr).await?;
         stream.set_nodelay(true)?;
         let mut request = format!(

@@ -6,7 +6,6 @@
 mod access;
 mod answer;
 mod body;
-pub(crate) mod callers;
 mod conditions;
 mod deletion;
 mod endpoint;
@@ -43,7 +42,6 @@ use yhub_store::{AccessTokenStore, AuditRecord, AuditStore, NoticeStore, Respons
 use self::{
     answer::Answer,
     body::Bodies,
-    callers::Callers,
     conditions::Conditions,
     endpoint::{Asked, Call, Endpoint, Scope, org_place},
     flights::Flights,
@@ -53,7 +51,9 @@ use self::{
 };
 use super::HttpError;
 use crate::{
-    Config, Stores, author, credentials,
+    Config, Stores, author,
+    callers::Callers,
+    credentials,
     doorkeeper::Doorkeeper,
     names::{Names, query_pair},
 };
@@ -72,7 +72,7 @@ pub(crate) struct Rest {
     max_update_bytes: usize,
     awareness: AwarenessLimits,
     bodies: Bodies,
-    callers: Callers,
+    callers: Arc<Callers>,
     documents: Documents,
     cache: Arc<dyn ResponseCache>,
     /// Answers to requests with a key.
@@ -94,7 +94,7 @@ impl Rest {
         stores: &Stores,
         time: Arc<dyn TimeSource>,
         doorkeeper: Doorkeeper,
-        callers: Callers,
+        callers: Arc<Callers>,
     ) -> Arc<Self> {
         let tally = callers.tally.clone();
         let outgoing = Outgoing::new(documents.clone(), config.limits.answer_bytes, tally.clone());

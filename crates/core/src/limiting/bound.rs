@@ -98,6 +98,8 @@ bounds! {
     HeadSize = "head_size", "server.max_head_bytes", Answer::Status(431);
     /// Time in which a client takes nothing of an answer.
     AnswerTime = "answer_time", "server.write_timeout_ms", Answer::Cut;
+    /// Upgrades from one address.
+    AddressUpgrades = "address_upgrades", "limits.upgrades_per_second", Answer::Status(429);
     /// Requests from one address.
     AddressRequests = "address_requests", "limits.rest_per_second", Answer::Status(429);
     /// Requests of one user.
@@ -122,6 +124,14 @@ bounds! {
     SessionMessages = "session_messages", "limits.messages_per_second", Answer::NotRead;
     /// Bytes of a session's messages.
     SessionBytes = "session_bytes", "limits.message_bytes_per_second", Answer::NotRead;
+    /// Messages of all sessions of a user.
+    UserMessages = "user_messages", "limits.user_messages_per_second", Answer::NotRead;
+    /// Bytes of the messages of all sessions of a user.
+    UserBytes = "user_bytes", "limits.user_bytes_per_second", Answer::NotRead;
+    /// Messages of all sessions from one address.
+    AddressMessages = "address_messages", "limits.address_messages_per_second", Answer::NotRead;
+    /// Bytes of the messages of all sessions from one address.
+    AddressBytes = "address_bytes", "limits.address_bytes_per_second", Answer::NotRead;
     /// Messages of all sessions of a room.
     RoomMessages = "room_messages", "limits.room_messages_per_second", Answer::NotRead;
     /// Bytes of the messages of all sessions of a room.

@@ -1,33 +1,19 @@
 //! Token buckets of many who are told apart by a key, in bounded memory.
 
 use std::{
-    collections::HashMap,
     hash::Hash,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Rate, TokenBucket};
+use super::{Rate, TokenBucket, kept::Kept};
 
-/// A bucket for each key that has taken something lately. One that is full again is forgotten, which changes nothing.
-///
-/// At the bound, when nobody can be forgotten, all who are new share one bucket: an attacker with many addresses slows other
-/// newcomers, and costs no memory.
-pub struct Buckets<K>(Mutex<State<K>>, usize);
-
-struct State<K> {
-    buckets: HashMap<K, TokenBucket>,
-    /// That of all who find no place.
-    shared: Option<TokenBucket>,
-    swept_ms: u64,
-}
-
-/// They are looked through at most once in so long: it is a walk over all of them.
-const SWEEP_MS: u64 = 1_000;
+/// A bucket for each key that has taken something lately.
+pub struct Buckets<K>(Mutex<Kept<K, TokenBucket>>);
 
 impl<K: Eq + Hash> Buckets<K> {
-    /// None yet; of at most `most` keys.
+    /// None yet; of at most `most` keys. Newcomers beyond share one.
     pub fn new(most: usize) -> Self {
-        Self(Mutex::new(State { buckets: HashMap::new(), shared: None, swept_ms: 0 }), most)
+        Self(Mutex::new(Kept::new(most)))
     }
 
     /// Takes one token of `key`, whose rate is always the same.
@@ -45,20 +31,12 @@ impl<K: Eq + Hash> Buckets<K> {
 
     /// After how many milliseconds `key` has a token; 0 if it has one.
     pub fn wait_ms(&self, key: &K, rate: &Rate, now_ms: u64) -> u64 {
-        let mut state = self.lock();
-        if let Some(bucket) = state.buckets.get_mut(key) {
-            return bucket.wait_ms(rate, now_ms);
-        }
-        let is_full = state.buckets.len() >= self.1;
-        match &mut state.shared {
-            Some(shared) if is_full => shared.wait_ms(rate, now_ms),
-            _ => 0,
-        }
+        self.lock().find(key).map_or(0, |bucket| bucket.wait_ms(rate, now_ms))
     }
 
     /// How many keys have one.
     pub fn len(&self) -> usize {
-        self.lock().buckets.len()
+        self.lock().len()
     }
 
     /// Has nobody taken anything lately?
@@ -67,21 +45,12 @@ impl<K: Eq + Hash> Buckets<K> {
     }
 
     fn with<T>(&self, key: K, rate: &Rate, now_ms: u64, work: impl FnOnce(&mut TokenBucket) -> T) -> T {
-        let mut state = self.lock();
-        let State { buckets, shared, swept_ms } = &mut *state;
-        if !buckets.contains_key(&key) && buckets.len() >= self.1 && now_ms.saturating_sub(*swept_ms) >= SWEEP_MS {
-            *swept_ms = now_ms;
-            // Rates of different keys differ, if at all, by their org: as full by this one is full enough.
-            buckets.retain(|_, bucket| !bucket.is_full(rate, now_ms));
-        }
-        if buckets.len() < self.1 || buckets.contains_key(&key) {
-            work(buckets.entry(key).or_insert_with(|| TokenBucket::full(rate, now_ms)))
-        } else {
-            work(shared.get_or_insert_with(|| TokenBucket::full(rate, now_ms)))
-        }
+        // Rates of different keys differ, if at all, by their org: as full by this one is full enough.
+        let is_as_new = |bucket: &mut TokenBucket| bucket.is_full(rate, now_ms);
+        work(self.lock().of(key, now_ms, || TokenBucket::full(rate, now_ms), is_as_new))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State<K>> {
+    fn lock(&self) -> MutexGuard<'_, Kept<K, TokenBucket>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Quotas, Tally};
+use super::{PaceRates, Quotas, Tally};
 
 /// The bounds of one node that are no session's and no room's own, and how often any was reached. The default bounds nothing.
 #[derive(Clone, Debug, Default)]
@@ -13,4 +13,6 @@ pub struct Limiting {
     pub quotas: Quotas,
     /// Sessions from one address; 0 is no bound.
     pub connections_per_address: usize,
+    /// What all sessions from one address may send together.
+    pub address: PaceRates,
 }

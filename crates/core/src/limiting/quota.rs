@@ -37,6 +37,11 @@ impl Pace {
         (self.messages.wait_ms(&rates.messages, now_ms), self.bytes.wait_ms(&rates.bytes, now_ms))
     }
 
+    /// Is it as if nothing had been sent?
+    pub fn is_full(&mut self, rates: &PaceRates, now_ms: u64) -> bool {
+        self.messages.is_full(&rates.messages, now_ms) && self.bytes.is_full(&rates.bytes, now_ms)
+    }
+
     /// The longer of both.
     pub fn wait_ms(&mut self, rates: &PaceRates, now_ms: u64) -> u64 {
         let (messages, bytes) = self.waits_ms(rates, now_ms);
@@ -55,6 +60,8 @@ pub struct Quota {
     pub connections_per_room: usize,
     /// What a session may send.
     pub session: PaceRates,
+    /// What all sessions of a user may send together.
+    pub user: PaceRates,
     /// What all sessions of a room may send together, presence apart.
     pub room: PaceRates,
     /// The presence of a session that is passed on.

@@ -1,4 +1,4 @@
-//! How often who may ask, and with how long a head.
+//! How often who may ask for what, and with how long a head.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -9,7 +9,12 @@ use yhub_core::{
     limiting::{Bound, Buckets, Limiting, Quotas, Rate, Tally},
 };
 
-use crate::{Config, http::HttpError, limiting::user_key, peer::Proxies};
+use crate::{
+    Config,
+    http::HttpError,
+    limiting::user_key,
+    peer::{Client, Proxies},
+};
 
 /// So many addresses, and so many users, are told apart at a time.
 const MAX_CALLERS: usize = 65_536;
@@ -18,22 +23,27 @@ const MAX_CALLERS: usize = 65_536;
 pub(crate) struct Callers {
     proxies: Proxies,
     max_head_bytes: usize,
-    rate: Rate,
-    addresses: Buckets<IpAddr>,
+    requests: Rate,
+    upgrades: Rate,
+    requesting: Buckets<IpAddr>,
+    upgrading: Buckets<IpAddr>,
     /// By org and user.
     users: Buckets<(String, String)>,
     quotas: Quotas,
-    pub(super) tally: Arc<Tally>,
+    pub(crate) tally: Arc<Tally>,
     started: Instant,
 }
 
 impl Callers {
     pub(crate) fn new(config: &Config, limiting: &Limiting, proxies: Proxies) -> Self {
+        let rate = |tokens| Rate::per_second(tokens, config.limits.burst_seconds);
         Self {
             proxies,
             max_head_bytes: config.server.max_head_bytes,
-            rate: Rate::per_second(config.limits.rest_per_second, config.limits.burst_seconds),
-            addresses: Buckets::new(MAX_CALLERS),
+            requests: rate(config.limits.rest_per_second),
+            upgrades: rate(config.limits.upgrades_per_second),
+            requesting: Buckets::new(MAX_CALLERS),
+            upgrading: Buckets::new(MAX_CALLERS),
             users: Buckets::new(MAX_CALLERS),
             quotas: limiting.quotas.clone(),
             tally: limiting.tally.clone(),
@@ -41,19 +51,34 @@ impl Callers {
         }
     }
 
-    /// Whoever sends this may, if not too often. Before anything else is looked at.
-    pub(super) fn of_request(&self, head: &RequestHead) -> Result<(), HttpError> {
+    /// Whoever sends this request may, if not too often. Before anything else is looked at.
+    pub(crate) fn of_request(&self, head: &RequestHead) -> Result<Client, HttpError> {
+        self.from_address(head, &self.requesting, &self.requests, Bound::AddressRequests)
+    }
+
+    /// Whoever asks for this WebSocket may, if not too often. Before anything else is looked at.
+    pub(crate) fn of_upgrade(&self, head: &RequestHead) -> Result<Client, HttpError> {
+        self.from_address(head, &self.upgrading, &self.upgrades, Bound::AddressUpgrades)
+    }
+
+    fn from_address(
+        &self,
+        head: &RequestHead,
+        buckets: &Buckets<IpAddr>,
+        rate: &Rate,
+        bound: Bound,
+    ) -> Result<Client, HttpError> {
         check_head(head, self.max_head_bytes, &self.tally)?;
         let client = self.proxies.client(head);
-        if !self.rate.is_none() {
-            let taken = self.addresses.try_take(client.key(), &self.rate, self.now_ms());
-            taken.map_err(|wait_ms| self.too_often(Bound::AddressRequests, wait_ms))?;
+        if !rate.is_none() {
+            let taken = buckets.try_take(client.key(), rate, self.now_ms());
+            taken.map_err(|wait_ms| self.too_often(bound, wait_ms))?;
         }
-        Ok(())
+        Ok(client)
     }
 
     /// This user may, if not too often.
-    pub(super) fn of_user(&self, org: &str, who: &Identity) -> Result<(), HttpError> {
+    pub(crate) fn of_user(&self, org: &str, who: &Identity) -> Result<(), HttpError> {
         let rate = self.quotas.of(org).requests_per_user;
         let Some(user) = user_key(who).filter(|_| !rate.is_none()) else { return Ok(()) };
         let taken = self.users.try_take((org.to_owned(), user.to_owned()), &rate, self.now_ms());
@@ -71,7 +96,7 @@ impl Callers {
 }
 
 /// Refuses a head that is too long. The server has read it by then, at most 128 KiB of it.
-pub(crate) fn check_head(head: &RequestHead, max_bytes: usize, tally: &Tally) -> Result<(), HttpError> {
+fn check_head(head: &RequestHead, max_bytes: usize, tally: &Tally) -> Result<(), HttpError> {
     let headers = head.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
     let path = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
     if path + headers.sum::<usize>() > max_bytes {

@@ -77,16 +77,15 @@ impl Documents {
     ) -> Result<Compacted, DocumentsError> {
         fail_point!("compact::claimed", task);
         let room = &task.room;
-        // The stream first, as always: see `read_content`.
-        let stretch = self.read_stream(room, StreamClock::ZERO, MAX_FOLD_BYTES).await?;
-        if let (Some(first), Some(last)) = (stretch.entries.first(), stretch.entries.last()) {
-            *extent = (first.clock, last.clock);
-        }
-        let last_change = last_change(room, &stretch.entries);
-        let content = match last_change {
-            // Rows that reach beyond it hold it: then there is nothing to fold, and their documents stay where they are.
-            Ok(Some(change)) => self.read_rows(room, stretch, AssetSelection::ALL, change.ms).await?,
-            Ok(None) | Err(_) => self.read_rows(room, stretch, AssetSelection::NONE, 0).await?,
+        // As many wait for it as rooms are folded at once, each as long as its lease is renewed.
+        let mut turn = self.long.before(room, None).await?;
+        let (content, last_change) = loop {
+            let (content, last_change) = self.read_for_fold(room, extent).await?;
+            if turn.suffices_for(content.size_bytes()) {
+                break (content, last_change);
+            }
+            drop(content);
+            turn.wait(None).await?;
         };
         fail_point!("compact::read", task);
         self.announce_again(room, &content).await?;
@@ -105,6 +104,27 @@ impl Documents {
             }
             Plan::Fold { upto } => self.fold_into_row(worker, task, content, upto, min_lifetime).await,
         }
+    }
+
+    /// What a compaction reads, and the clock of the last change in the stream. Where that cannot be told, that matters only if the
+    /// room still is.
+    async fn read_for_fold(
+        &self,
+        room: &RoomId,
+        extent: &mut (StreamClock, StreamClock),
+    ) -> Result<(RoomContent, Result<Option<StreamClock>, DocumentsError>), DocumentsError> {
+        // The stream first, as always: see `read_content`.
+        let stretch = self.read_stream(room, StreamClock::ZERO, MAX_FOLD_BYTES).await?;
+        if let (Some(first), Some(last)) = (stretch.entries.first(), stretch.entries.last()) {
+            *extent = (first.clock, last.clock);
+        }
+        let last_change = last_change(room, &stretch.entries);
+        let content = match last_change {
+            // Rows that reach beyond it hold it: then there is nothing to fold, and their documents stay where they are.
+            Ok(Some(change)) => self.read_rows(room, stretch, AssetSelection::ALL, change.ms).await?,
+            Ok(None) | Err(_) => self.read_rows(room, stretch, AssetSelection::NONE, 0).await?,
+        };
+        Ok((content, last_change))
     }
 
     async fn fold_into_row(

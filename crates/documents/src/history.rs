@@ -109,7 +109,7 @@ impl Documents {
             Needs::History => AssetSelection::of(&[AssetKind::NongcDoc, AssetKind::ContentMap, AssetKind::ContentIds]),
         };
         let _turn = self.histories.take(room).await?;
-        let (content, set_aside) = self.read_everything(room, selection).await?;
+        let (content, set_aside, _long) = self.read_everything(room, selection, &self.histories).await?;
         if content.tombstone.is_some() {
             return Err(DocumentsError::Deleted { room: room.clone() });
         }

@@ -10,6 +10,7 @@ mod error;
 mod fold;
 mod history;
 mod load;
+mod long;
 mod quarantine;
 mod read;
 mod turns;
@@ -32,6 +33,7 @@ pub use quarantine::{QuarantineReason, SetAside, quarantine_id};
 pub use turns::TurnLimits;
 pub use write::{Writer, Written};
 
+use long::LongDocuments;
 use turns::Turns;
 
 /// What the rooms of a deployment are stored in, and what works on them.
@@ -70,6 +72,7 @@ pub struct Documents {
     limits: content::Limits,
     loads: Turns,
     histories: Turns,
+    long: LongDocuments,
     quotas: Quotas,
     tally: Arc<Tally>,
 }
@@ -101,7 +104,8 @@ impl Documents {
         let DocumentsBounds { loads, histories, quotas, tally } = DocumentsBounds::default();
         let loads = Turns::new(Bound::Loads, loads, tally.clone());
         let histories = Turns::new(Bound::Histories, histories, tally.clone());
-        Self { log, admin, store, failures, deletions, cache, assets, compute, limits, loads, histories, quotas, tally }
+        let long = LongDocuments::default();
+        Self { log, admin, store, failures, deletions, cache, assets, compute, limits, loads, histories, long, quotas, tally }
     }
 
     /// The same with other bounds. Not for what is in use: who works already is not counted.

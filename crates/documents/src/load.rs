@@ -23,7 +23,7 @@ impl Documents {
             Variant::Nongc => AssetKind::NongcDoc,
         };
         let _turn = self.loads.take(room).await?;
-        let (content, set_aside) = self.read_everything(room, AssetSelection::of(&[kind])).await?;
+        let (content, set_aside, _long) = self.read_everything(room, AssetSelection::of(&[kind]), &self.loads).await?;
         if content.tombstone.is_some() {
             return Err(DocumentsError::Deleted { room: room.clone() });
         }

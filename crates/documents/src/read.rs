@@ -9,7 +9,7 @@ use yhub_store::{
     VersionRow,
 };
 
-use crate::{Documents, DocumentsError, delete::objects::asset_id};
+use crate::{Documents, DocumentsError, delete::objects::asset_id, long::Turn, turns::Turns};
 
 /// One read of the stream brings at most so much.
 pub(crate) const PAGE: ReadLimit = ReadLimit { entries: 4096, size_bytes: 16 << 20 };
@@ -42,6 +42,12 @@ pub(crate) struct SetAsideContent {
     pub(crate) entries: Vec<(QuarantineId, LogEntry)>,
     /// Was some of it named and not there? It was released meanwhile, or was never moved.
     pub(crate) is_incomplete: bool,
+}
+
+impl SetAsideContent {
+    fn size_bytes(&self) -> usize {
+        self.entries.iter().filter_map(|(_, entry)| entry.message.as_ref()).map(Bytes::len).sum()
+    }
 }
 
 impl RoomContent {
@@ -161,13 +167,31 @@ impl Documents {
         Ok(Row { t: row.t.clone(), clock, assets, plugins })
     }
 
-    /// The same with all of the stream, and with what was set aside.
+    /// The same with all of the stream, and with what was set aside; in turn where it is long.
+    pub(crate) async fn read_everything<'a>(
+        &'a self,
+        room: &'a RoomId,
+        assets: AssetSelection,
+        patience: &Turns,
+    ) -> Result<(RoomContent, SetAsideContent, Turn<'a>), DocumentsError> {
+        let mut turn = self.long.before(room, Some(patience)).await?;
+        loop {
+            let (content, set_aside) = self.read_everything_now(room, assets).await?;
+            if turn.suffices_for(content.size_bytes() + set_aside.size_bytes()) {
+                return Ok((content, set_aside, turn));
+            }
+            drop((content, set_aside));
+            turn.wait(Some(patience)).await?;
+        }
+    }
+
+    /// All that a room holds at one time.
     ///
     /// A stream is on record before it is set aside, so one that was moved before the stream was read is named by the rows,
     /// which are read after it; and what is moved later was in the stream when that was read. What is set aside is read last.
     /// What was released by then is in the stream again, with new clocks: so the stream is read on. Only where somebody has
     /// compacted it by then, all is read again.
-    pub(crate) async fn read_everything(
+    async fn read_everything_now(
         &self,
         room: &RoomId,
         assets: AssetSelection,

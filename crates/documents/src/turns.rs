@@ -45,15 +45,22 @@ impl Turns {
         if let Ok(turn) = self.at_once.clone().try_acquire_owned() {
             return Ok(turn);
         }
-        let busy = || {
-            self.tally.count(self.bound);
-            DocumentsError::Busy { room: room.clone(), bound: self.bound }
-        };
-        let _place = self.waiting.try_acquire().map_err(|_| busy())?;
-        match tokio::time::timeout(self.within, self.at_once.clone().acquire_owned()).await {
-            Ok(turn) => Ok(turn.expect("nothing closes the semaphore")),
-            Err(_) => Err(busy()),
-        }
+        let _place = self.waiting.try_acquire().map_err(|_| self.busy(room))?;
+        let turn = self.wait_for(room, self.at_once.clone().acquire_owned()).await?;
+        Ok(turn.expect("nothing closes the semaphore"))
+    }
+
+    /// Waits for something else, as long as one waits for a turn.
+    ///
+    /// # Errors
+    /// [`DocumentsError::Busy`] if it did not come in time.
+    pub(crate) async fn wait_for<T>(&self, room: &RoomId, what: impl Future<Output = T>) -> Result<T, DocumentsError> {
+        tokio::time::timeout(self.within, what).await.map_err(|_| self.busy(room))
+    }
+
+    fn busy(&self, room: &RoomId) -> DocumentsError {
+        self.tally.count(self.bound);
+        DocumentsError::Busy { room: room.clone(), bound: self.bound }
     }
 }
 

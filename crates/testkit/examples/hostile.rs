@@ -2,7 +2,7 @@
 //!
 //!     cargo build --release && cargo run --release -p yhub-testkit --example hostile -- target/release/yhub [SECONDS [ATTACK]]
 //!
-//! For each attack a hub is started in a directory of its own, with its default limits. Printed are how long the others' updates took
+//! For each attack a hub is started in a directory of its own, with its default limits, or what `YHUB__…` in the environment says. Printed are how long the others' updates took
 //! until they were shown, before and during, how often that was measured, and the most memory that the hub had.
 //!
 //! The hub has the first half of the processors, everybody else the second, where the attacker has what the writers leave: so what it
@@ -78,7 +78,9 @@ async fn main() {
 /// One attack on a hub of its own.
 async fn measure(name: &str, binary: &Path, seconds: u64, processors: &Processors) {
     let dir = tempfile::tempdir().expect("a directory");
-    let hub = Launch::new(binary, dir.path()).start();
+    let launch = Launch::new(binary, dir.path());
+    let own = std::env::vars().filter(|(name, _)| name.starts_with("YHUB__") || name.starts_with("MALLOC_"));
+    let hub = own.fold(launch, |launch, (name, value)| launch.env(&name, value)).start();
     processors.keep_to(hub.pid(), &processors.hub);
     let times = Times::default();
     let mut writers = JoinSet::new();

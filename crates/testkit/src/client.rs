@@ -21,7 +21,7 @@ use yhub_encoding::{
 use crate::wait::{DEADLINE, within};
 
 /// Frames of a server are read up to this length.
-const MAX_FRAME_BYTES: usize = 256 << 20;
+const MAX_FRAME_BYTES: usize = 1 << 30;
 /// A state vector that says that one has nothing.
 pub const EMPTY_STATE_VECTOR: &[u8] = &[0];
 

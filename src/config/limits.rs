@@ -24,7 +24,7 @@ section! {
         max_awareness_clients: usize = 64, 1..=100_000;
         /// Bytes of a document; 0 is no bound. Who would make it larger is closed with 4413, a request is refused with 413; what only
         /// deletes is taken. May be exceeded by what is on its way at that moment, and by a 64th.
-        max_document_bytes: usize = 256 << 20, 0..=1 << 40;
+        max_document_bytes: usize = 100 << 20, 0..=1 << 40;
         /// WebSocket connections from one address, of IPv6 from one network /64. Behind a proxy that `server.trusted_proxies` does not
         /// name, that is everybody together.
         connections_per_address: usize = 10_000, 0..=1_000_000;

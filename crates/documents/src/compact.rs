@@ -140,7 +140,7 @@ impl Documents {
         let replaced = referred_to(room, &content.rows, upto);
         let (limits, whole_room) = (self.stored_limits(), room.clone());
         let size = content.size_bytes();
-        let assets = self.compute.run_sized(size, move || new_assets(&whole_room, &content, &limits)).await;
+        let assets = self.compute.run_sized(size, move || new_assets(&whole_room, content, &limits)).await;
         let assets = assets.map_err(|source| DocumentsError::Compute { room: room.clone(), source })??;
         fail_point!("compact::merged", task);
         // Before the row: whoever dies in between leaves an object that nothing refers to. The other order leaves a row that refers
@@ -250,12 +250,13 @@ fn last_change(room: &RoomId, entries: &[LogEntry]) -> Result<Option<StreamClock
     Ok(last)
 }
 
-/// The four assets of the row that holds these rows and everything newer in the stream.
-fn new_assets(room: &RoomId, content: &RoomContent, limits: &content::Limits) -> Result<[Bytes; 4], DocumentsError> {
+/// The four assets of the row that holds these rows and everything newer in the stream. Documents are let go of as soon as they are
+/// merged: of a long one each copy counts.
+fn new_assets(room: &RoomId, mut content: RoomContent, limits: &content::Limits) -> Result<[Bytes; 4], DocumentsError> {
     let mut known = ContentIds::default();
     let mut maps = Vec::new();
     let (mut gc_docs, mut nongc_docs) = (Vec::new(), Vec::new());
-    for row in &content.rows {
+    for row in &mut content.rows {
         gc_docs.push(checked_document(room, row, AssetKind::GcDoc, limits)?);
         nongc_docs.push(checked_document(room, row, AssetKind::NongcDoc, limits)?);
         let ids = payload(room, row, AssetKind::ContentIds)?;
@@ -296,20 +297,24 @@ fn new_assets(room: &RoomId, content: &RoomContent, limits: &content::Limits) ->
         }
         Err(error) => return Err(cannot(error)),
     };
+    drop(gc_docs);
+    let gc = Asset::YDoc { update: gc }.encode();
     let nongc = without(merge_shared(&nongc_docs).map_err(cannot)?, &pruned).map_err(cannot)?;
+    drop(nongc_docs);
     let pruned = ContentIds { inserts: pruned.clone(), deletes: pruned };
     let contentmap = Bytes::from(ContentMap::union(&maps).difference(&pruned).to_bytes());
     let contentids = Bytes::from(known.difference(&pruned).to_bytes());
     Ok([
-        Asset::YDoc { update: gc }.encode(),
+        gc,
         Asset::YDoc { update: nongc }.encode(),
         Asset::ContentMap { contentmap }.encode(),
         Asset::ContentIds { contentids }.encode(),
     ])
 }
 
-fn checked_document(room: &RoomId, row: &Row, kind: AssetKind, limits: &content::Limits) -> Result<Bytes, DocumentsError> {
+/// A document of a row, taken out of it.
+fn checked_document(room: &RoomId, row: &mut Row, kind: AssetKind, limits: &content::Limits) -> Result<Bytes, DocumentsError> {
     let update = payload(room, row, kind)?;
     content::check_update(update, limits).map_err(|error| row_error(room, row, kind, error))?;
-    Ok(update.clone())
+    Ok(row.assets[kind as usize].take().expect("it was there just now"))
 }

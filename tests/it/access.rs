@@ -49,7 +49,7 @@ pub(crate) fn now_s() -> u64 {
 }
 
 /// A token of `user` with these grants, for an hour.
-fn token(user: &str, grants: &Value) -> String {
+pub(crate) fn token(user: &str, grants: &Value) -> String {
     signed(&json!({ "sub": user, "exp": now_s() + 3600, "yhub": grants }))
 }
 
@@ -57,15 +57,15 @@ fn reader() -> String {
     token("rea", &json!({ "org": ORG, "access": "r" }))
 }
 
-fn writer() -> String {
+pub(crate) fn writer() -> String {
     token("wri", &json!({ "org": ORG, "access": "rw" }))
 }
 
-fn admin() -> String {
+pub(crate) fn admin() -> String {
     token("adm", &json!({ "org": "*", "access": "admin" }))
 }
 
-fn by_jwt(config: &mut Config) {
+pub(crate) fn by_jwt(config: &mut Config) {
     config.auth.mode = vec![AuthMode::Jwt, AuthMode::Token].into();
     config.jwt.secret = Some(SECRET.into());
     config.jwt.leeway_ms = Millis::new(0);
@@ -358,13 +358,13 @@ async fn a_new_token_keeps_a_connection(stage: Stage) {
 }
 
 /// An application that says what a user may do, or nothing.
-struct Application {
+pub(crate) struct Application {
     access: Arc<Mutex<Option<BTreeMap<String, Value>>>>,
     web: Web,
 }
 
 impl Application {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let access: Arc<Mutex<Option<BTreeMap<String, Value>>>> = Arc::new(Mutex::new(Some(BTreeMap::new())));
         let known = access.clone();
         let web = Web::start(move |request| {
@@ -381,7 +381,7 @@ impl Application {
         Self { access, web }
     }
 
-    fn say(&self, user: &str, access: Value) {
+    pub(crate) fn say(&self, user: &str, access: Value) {
         self.access.lock().unwrap().get_or_insert_default().insert(user.into(), access);
     }
 
@@ -389,7 +389,7 @@ impl Application {
         *self.access.lock().unwrap() = None;
     }
 
-    fn asked(&self, config: &mut Config) {
+    pub(crate) fn asked(&self, config: &mut Config) {
         by_jwt(config);
         config.auth.mode = vec![AuthMode::Jwt, AuthMode::Callback].into();
         config.auth_callback.url = self.web.url("/may");
@@ -398,7 +398,7 @@ impl Application {
 }
 
 /// Signed, without grants: the application says what they may do.
-fn known(user: &str) -> String {
+pub(crate) fn known(user: &str) -> String {
     signed(&json!({ "sub": user, "exp": now_s() + 3600 }))
 }
 

@@ -29,6 +29,7 @@ mod records;
 mod rest;
 mod rest_deletion;
 mod rest_history;
+mod revoking;
 mod secrets;
 mod shutdown;
 mod silence;

@@ -144,6 +144,15 @@ impl TestHub {
 
     /// The same with some settings changed.
     pub(crate) async fn with(stage: Stage, change: impl FnOnce(&mut Config)) -> Self {
+        Self::with_nodes(stage, change, |_, _, _| ()).await
+    }
+
+    /// The same, and for each node, by its number, some that it alone has.
+    pub(crate) async fn with_nodes(
+        stage: Stage,
+        change: impl FnOnce(&mut Config),
+        mut change_node: impl FnMut(usize, Option<&Servers>, &mut Config),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::for_testing(dir.path());
         change(&mut config);
@@ -156,7 +165,9 @@ impl TestHub {
         }
         let (log_plan, doc_plan) = (FaultPlan::new(), FaultPlan::new());
         let (mut nodes, mut first) = (Vec::new(), None);
-        for _ in 0..stage.nodes() {
+        for number in 0..stage.nodes() {
+            let mut config = config.clone();
+            change_node(number, servers.as_ref(), &mut config);
             let stores = Backend::open_stores(&config).await.unwrap();
             first.get_or_insert_with(|| stores.clone());
             let faulty = Stores {
@@ -164,7 +175,7 @@ impl TestHub {
                 docs: Arc::new(FaultyDocStore::new(stores.docs.clone(), doc_plan.clone())),
                 ..stores
             };
-            nodes.push(Running::start(stage, config.clone(), faulty).await);
+            nodes.push(Running::start(stage, config, faulty).await);
         }
         let stores = first.expect("there is one node at least");
         let balancer = (stage == Stage::Three).then(|| Balancer::start(nodes.iter().map(|node| node.addr), 7));
@@ -175,6 +186,11 @@ impl TestHub {
     /// Where clients connect.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where clients of one node connect.
+    pub(crate) fn node_addr(&self, number: usize) -> SocketAddr {
+        self.nodes[number].addr
     }
 
     /// How many nodes there are.

@@ -1,0 +1,135 @@
+//! Access that is taken away on one node ends on the others, also on one that cannot reach Redis.
+
+use std::sync::{Arc, OnceLock};
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+use yhub::{
+    Config,
+    config::{Auth, AuthCallback, Millis},
+};
+use yhub_core::{SystemClock, TimeSource};
+use yhub_testkit::{Answered, BackEnd, Connect, TestClient, TextWriter, http::send, servers::Proxy, within};
+
+use crate::{
+    access::{Application, admin, by_jwt, known, token, writer},
+    support::{ORG, Stage, TestHub, path},
+};
+
+/// The node that is cut off.
+const APART: usize = 2;
+
+/// Three nodes. The last one reaches Redis through the proxy.
+async fn three(change: impl FnOnce(&mut Config)) -> (TestHub, Arc<Proxy>) {
+    let proxy = OnceLock::new();
+    let hub = TestHub::with_nodes(Stage::Three, change, |number, servers, config| {
+        if number == APART {
+            let redis = &servers.expect("they share servers").redis;
+            let proxy: &Arc<Proxy> = proxy.get_or_init(|| Arc::new(Proxy::start(redis.addr())));
+            config.redis.url = Some(redis.url_at(proxy.addr()).into());
+        }
+    });
+    let hub = hub.await;
+    (hub, proxy.into_inner().expect("the last node has one"))
+}
+
+async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+async fn entered(hub: &TestHub, node: usize, docid: &str, token: &str) -> TestClient {
+    let connect = Connect::to(hub.node_addr(node), &path(docid)).header("authorization", &format!("Bearer {token}"));
+    let mut client = connect.open().await.unwrap_or_else(|refused| panic!("not let in: {refused:?}"));
+    client.sync().await;
+    client
+}
+
+/// Asks a node that is not cut off.
+async fn ask(hub: &TestHub, token: &str, method: Method, path: &str, body: &Value) -> Answered {
+    let request = BackEnd::of(hub.node_addr(0)).ask(method, path).header("authorization", format!("Bearer {token}"));
+    let request = request.header("accept", "application/json").header("content-type", "application/json");
+    let answered = send(request.body(body.to_string())).await;
+    assert_eq!(answered.code(), 200, "{answered:?}");
+    answered
+}
+
+/// All of them are closed with 4401 before anybody loses patience, which is after 30 s. The first and the last is told.
+async fn all_closed(what: &str, clients: &mut [TestClient], begun_ms: u64) {
+    let closed = clients.iter_mut().map(async |client| {
+        assert_eq!(client.closed().await.code, Some(4401));
+        SystemClock.now_ms() - begun_ms
+    });
+    let times = within(what, join_all(closed)).await;
+    let (first, last) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+    println!("{what}: the first of {} connections was closed after {first} ms, the last after {last} ms", times.len());
+}
+
+/// Who stayed is as good as before once the node is back.
+async fn goes_on(client: &mut TestClient, proxy: &Arc<Proxy>) {
+    client.sync().await;
+    let healed = proxy.clone();
+    blocking(move || healed.heal()).await;
+    let update = TextWriter::new(7).append("still here");
+    client.send_update(&update).await;
+    client.shown(&update).await;
+}
+
+/// By the notice that revoking leaves in the document store: nothing else would tell, as nobody is looked at now and then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_token_ends_connections_of_a_node_without_redis() {
+    let (hub, proxy) = three(|config| {
+        by_jwt(config);
+        config.stream.min_message_lifetime_ms = Millis::new(60_000);
+        assert_eq!((config.auth.notice_ms, config.auth.sweep_ms), (Auth::default().notice_ms, Millis::new(0)));
+    })
+    .await;
+    let tokens = format!("/api/tokens/v1/{ORG}");
+    let body = json!({ "user": "srv", "grants": [{ "org": ORG, "access": "rw" }] });
+    let made = ask(&hub, &admin(), Method::POST, &tokens, &body).await.json();
+    let (text, id) = (made["token"].as_str().unwrap(), made["id"].as_str().unwrap());
+    let mut clients = Vec::new();
+    for n in 0..5 {
+        clients.push(entered(&hub, APART, &format!("doc{n}"), text).await);
+    }
+    let mut stays = entered(&hub, APART, "doc0", &writer()).await;
+    let cut = proxy.clone();
+    blocking(move || cut.cut()).await;
+    let begun_ms = SystemClock.now_ms();
+    let revoked = ask(&hub, &admin(), Method::DELETE, &format!("{tokens}?id={id}"), &Value::Null).await;
+    assert_eq!(revoked.json(), json!({ "revoked": 1 }));
+    all_closed("a revoked token, by its notice", &mut clients, begun_ms).await;
+    goes_on(&mut stays, &proxy).await;
+}
+
+/// The check that was demanded is in the stream, where this node cannot see it: it finds out when it looks at everybody, as it does
+/// now and then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rights_that_were_taken_away_end_connections_of_a_node_without_redis() {
+    let application = Application::start();
+    for user in ["ann", "bob"] {
+        application.say(user, json!("rw"));
+    }
+    let (hub, proxy) = three(|config| {
+        application.asked(config);
+        // What stands in no configuration.
+        config.auth.sweep_ms = Auth::default().sweep_ms;
+        assert_eq!(config.auth_callback.ttl_ms, AuthCallback::default().ttl_ms);
+        config.stream.min_message_lifetime_ms = Millis::new(60_000);
+    })
+    .await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(entered(&hub, APART, "doc", &known("bob")).await);
+    }
+    let mut stays = entered(&hub, APART, "doc", &known("ann")).await;
+    let cut = proxy.clone();
+    blocking(move || cut.cut()).await;
+    application.say("bob", Value::Null);
+    let recheck = token("ops", &json!({ "org": ORG, "purposes": ["recheck"] }));
+    let begun_ms = SystemClock.now_ms();
+    let body = json!({ "users": ["bob"] });
+    ask(&hub, &recheck, Method::POST, &format!("/api/recheck-auth/v1/{ORG}/doc"), &body).await;
+    all_closed("rights that were taken away, by looking now and then", &mut clients, begun_ms).await;
+    goes_on(&mut stays, &proxy).await;
+}

@@ -1,8 +1,8 @@
 //! Credentials that the hub itself has issued: access tokens, which last, and tickets, which let a browser in once.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -10,17 +10,18 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use yhub_auth::{AuthError, Caller};
 use yhub_core::{
-    Freshness, TimeSource,
+    Freshness, TimeSource, UserMatcher,
     access::{Grants, Identity, MAX_USER_BYTES, TokenText, Via},
 };
 use yhub_encoding::{Any, Object};
-use yhub_store::{AccessTokenStore, FoundToken, TicketStore};
+use yhub_store::{AccessTokenStore, FoundToken, Notice, TicketStore};
 
 use crate::new_token;
 
 /// What every ticket begins with.
 const TICKET: &str = "yhubt_";
-/// What was found out about a token is believed for so long, unless whoever decides is to be asked now.
+/// What was found out about a token is believed for so long, unless whoever decides is to be asked now. That it is revoked is known
+/// sooner: on the node that does it at once, on others when they read the notice.
 const BELIEVED: Duration = Duration::from_secs(5);
 /// About so many tokens at most; then all are looked up again.
 const MAX_BELIEVED: usize = 10_000;
@@ -35,7 +36,32 @@ struct Inner {
     tokens: Arc<dyn AccessTokenStore>,
     tickets: Arc<dyn TicketStore>,
     time: Arc<dyn TimeSource>,
-    believed: Mutex<HashMap<String, (u64, FoundToken)>>,
+    believed: Mutex<Believed>,
+}
+
+/// What was found out about tokens a short while ago.
+#[derive(Default)]
+struct Believed {
+    /// With when, by id.
+    tokens: HashMap<String, (u64, FoundToken)>,
+    /// How often something was to be forgotten: what was asked for before that may be as it was before that.
+    forgotten: u64,
+}
+
+impl Believed {
+    fn forget(&mut self, which: impl Fn(&str, &FoundToken) -> bool) {
+        self.forgotten += 1;
+        self.tokens.retain(|id, (_, found)| !which(id, found));
+    }
+
+    /// Those that a notice concerns. Which ones that are is known of those that name tokens, as revocations do.
+    fn forget_noticed(&mut self, notice: &Notice) {
+        let named = notice.users.as_ref().map(|users| users.iter().map(token_named).collect::<Option<HashSet<&str>>>());
+        match named.flatten() {
+            Some(ids) => self.forget(|id, _| ids.contains(id)),
+            None => self.forget(|_, _| true),
+        }
+    }
 }
 
 /// What a ticket is to say.
@@ -136,6 +162,22 @@ impl Issued {
         Ok(lineage)
     }
 
+    /// Notices of changed access have come: what they concern is looked up again.
+    pub(crate) fn on_notices(&self, notices: &[Notice]) {
+        let mut believed = self.believed();
+        notices.iter().for_each(|notice| believed.forget_noticed(notice));
+    }
+
+    /// A token was revoked: it and all that were made by it are looked up again.
+    pub(crate) fn forget(&self, id: &str) {
+        self.believed().forget(|own, found| own == id || found.token.ancestors.iter().any(|ancestor| ancestor == id));
+    }
+
+    fn believed(&self) -> MutexGuard<'_, Believed> {
+        // Every change to it is whole before anything can panic.
+        self.0.believed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn of_ticket(&self, text: &str) -> Result<Caller, AuthError> {
         let taken = match tokio::time::timeout(ANSWER_WITHIN, self.0.tickets.take(&hash(text))).await {
             Ok(Ok(taken)) => taken,
@@ -154,29 +196,32 @@ impl Issued {
 
     async fn find(&self, id: &str, freshness: Freshness) -> Result<Option<FoundToken>, AuthError> {
         let now_ms = self.0.time.now_ms();
-        if freshness == Freshness::Cached {
-            let believed = self.0.believed.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((since_ms, found)) = believed.get(id)
+        let forgotten = {
+            let believed = self.believed();
+            if let (Freshness::Cached, Some((since_ms, found))) = (freshness, believed.tokens.get(id))
                 && u128::from(now_ms.abs_diff(*since_ms)) < BELIEVED.as_millis()
             {
                 return Ok(Some(found.clone()));
             }
-        }
+            believed.forgotten
+        };
         let found = match tokio::time::timeout(ANSWER_WITHIN, self.0.tokens.find(id)).await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => return Err(unavailable("access tokens", &yhub_core::chain(&error))),
             Err(_) => return Err(unavailable("access tokens", "no answer")),
         };
-        let mut believed = self.0.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut believed = self.believed();
         match &found {
+            // It may be from before what was to be forgotten meanwhile.
+            Some(_) if believed.forgotten != forgotten => {}
             // Only what is there is kept: nobody fills this with what they make up.
             Some(found) => {
-                if believed.len() >= MAX_BELIEVED {
-                    believed.clear();
+                if believed.tokens.len() >= MAX_BELIEVED {
+                    believed.tokens.clear();
                 }
-                believed.insert(id.to_owned(), (now_ms, found.clone()));
+                believed.tokens.insert(id.to_owned(), (now_ms, found.clone()));
             }
-            None => drop(believed.remove(id)),
+            None => drop(believed.tokens.remove(id)),
         }
         Ok(found)
     }
@@ -194,6 +239,14 @@ pub(crate) fn token_of(who: &Identity) -> Option<&str> {
     match who.via {
         Via::Token | Via::Ticket => who.claims.get("token").and_then(Any::as_str),
         _ => None,
+    }
+}
+
+/// The id of the access token that a matcher names, if it names one.
+fn token_named(user: &UserMatcher) -> Option<&str> {
+    match user {
+        UserMatcher::Identity(identity) => identity.get("token").and_then(Any::as_str),
+        UserMatcher::User(_) => None,
     }
 }
 
@@ -221,4 +274,135 @@ fn refused(why: &'static str) -> AuthError {
 fn unavailable(what: &'static str, why: &str) -> AuthError {
     log::warn!("{what} cannot be looked up, nobody is let in by them: {why}");
     AuthError::Unavailable { what: what.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use yhub_core::{ManualTime, access::Access};
+    use yhub_store::{AccessToken, AuditRecord, CreateTokenError, DocStoreError, MAX_NOTICES};
+
+    use super::*;
+    use crate::{Config, Stores};
+
+    /// A hub on a time that stands still, so that nothing is looked up again because it is old.
+    struct Desk {
+        issued: Issued,
+        stores: Stores,
+        tokens: Arc<Meanwhile>,
+        _dir: tempfile::TempDir,
+    }
+
+    /// Answers after something else was done.
+    struct Meanwhile {
+        tokens: Arc<dyn AccessTokenStore>,
+        then: Mutex<Option<Issued>>,
+    }
+
+    #[async_trait]
+    impl AccessTokenStore for Meanwhile {
+        async fn create(&self, token: &AccessToken, audit: Option<&AuditRecord>) -> Result<AccessToken, CreateTokenError> {
+            self.tokens.create(token, audit).await
+        }
+
+        async fn find(&self, id: &str) -> Result<Option<FoundToken>, DocStoreError> {
+            let found = self.tokens.find(id).await;
+            let then = self.then.lock().unwrap().take();
+            if let Some(issued) = then {
+                self.tokens.revoke(id, 1, None).await?;
+                issued.forget(id);
+            }
+            found
+        }
+
+        async fn page(&self, org: Option<&str>, after: Option<&str>, max: usize) -> Result<Vec<AccessToken>, DocStoreError> {
+            self.tokens.page(org, after, max).await
+        }
+
+        async fn revoke(&self, id: &str, at_ms: u64, audit: Option<&AuditRecord>) -> Result<Option<u64>, DocStoreError> {
+            self.tokens.revoke(id, at_ms, audit).await
+        }
+
+        async fn delete_ended_before(&self, before_ms: u64, max: usize) -> Result<u64, DocStoreError> {
+            self.tokens.delete_ended_before(before_ms, max).await
+        }
+    }
+
+    impl Desk {
+        async fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let stores = Stores::open(&Config::for_testing(dir.path())).await.unwrap();
+            let tokens = Arc::new(Meanwhile { tokens: stores.tokens.clone(), then: Mutex::default() });
+            let time = Arc::new(ManualTime::new(1_000));
+            let issued = Issued::new(tokens.clone(), stores.tickets.clone(), time);
+            Self { issued, stores, tokens, _dir: dir }
+        }
+
+        /// Made by the others, and believed in.
+        async fn token(&self, ancestors: &[&TokenText]) -> TokenText {
+            let text = new_token().unwrap();
+            let token = AccessToken {
+                id: text.id().into(),
+                secret_hash: text.secret_hash(),
+                ancestors: ancestors.iter().map(|ancestor| ancestor.id().to_owned()).collect(),
+                user: "ann".into(),
+                label: String::new(),
+                grants: Grants::everywhere(Access::ADMIN),
+                created_ms: 1,
+                expires_ms: None,
+                revoked_ms: None,
+                by: "ann".into(),
+            };
+            self.stores.tokens.create(&token, None).await.unwrap();
+            assert!(self.lets_in(&text).await);
+            text
+        }
+
+        async fn lets_in(&self, text: &TokenText) -> bool {
+            self.issued.caller(&text.reveal(), Freshness::Cached).await.is_ok()
+        }
+
+        async fn notices(&self) -> Vec<Notice> {
+            let page = self.stores.notices.since(0, MAX_NOTICES).await.unwrap();
+            page.notices.into_iter().map(|(_, notice)| notice).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_notice_ends_what_is_believed_of_whom_it_concerns() {
+        let desk = Desk::new().await;
+        let (parent, other) = (desk.token(&[]).await, desk.token(&[]).await);
+        let child = desk.token(&[&parent]).await;
+        // On another node.
+        desk.stores.tokens.revoke(parent.id(), 1, None).await.unwrap();
+        assert!(desk.lets_in(&parent).await && desk.lets_in(&child).await, "it is not known yet");
+        desk.issued.on_notices(&desk.notices().await);
+        assert!(!desk.lets_in(&parent).await && !desk.lets_in(&child).await);
+        assert_eq!(desk.issued.believed().tokens.len(), 3, "of the other nothing was forgotten");
+        desk.stores.tokens.revoke(other.id(), 1, None).await.unwrap();
+        assert!(desk.lets_in(&other).await);
+        // Of whom nobody knows which tokens are theirs.
+        desk.issued.on_notices(&[Notice { users: Some(vec![UserMatcher::User("bob".into())]), ..Notice::check_everybody(1) }]);
+        assert!(!desk.lets_in(&other).await);
+    }
+
+    #[tokio::test]
+    async fn who_revokes_believes_nothing_of_it_any_more() {
+        let desk = Desk::new().await;
+        let (parent, other) = (desk.token(&[]).await, desk.token(&[]).await);
+        let child = desk.token(&[&parent]).await;
+        desk.stores.tokens.revoke(parent.id(), 1, None).await.unwrap();
+        desk.issued.forget(parent.id());
+        assert!(!desk.lets_in(&parent).await && !desk.lets_in(&child).await && desk.lets_in(&other).await);
+    }
+
+    #[tokio::test]
+    async fn an_answer_from_before_is_not_believed_afterwards() {
+        let desk = Desk::new().await;
+        let token = desk.token(&[]).await;
+        desk.issued.forget(token.id());
+        *desk.tokens.then.lock().unwrap() = Some(desk.issued.clone());
+        assert!(desk.lets_in(&token).await, "it was asked before");
+        assert!(!desk.lets_in(&token).await);
+    }
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 use yhub_actors::{Forgets, JanitorSettings, Node, NodeParts, NoticeSettings, Registry, WorkerSettings};
 use yhub_content as content;
-use yhub_core::{AccessPolicy, PoisonPolicy, RoomLimits, SessionLimits, SystemClock};
+use yhub_core::{AccessPolicy, PoisonPolicy, RoomLimits, SessionLimits, SystemClock, TimeSource};
 use yhub_documents::{ComputePool, Documents, DocumentsParts};
 use yhub_store::{MemoryCache, MemoryTickets, TicketBound};
 use yhub_store_redis::{RedisLog, RedisLogOptions};
@@ -207,14 +207,16 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
     let limiting = limiting(config);
     let documents = documents(config, &stores, or_cores(config.compute.threads))?;
     let documents = documents.bounded(documents_bounds(config, &limiting));
+    let time: Arc<dyn TimeSource> = Arc::new(SystemClock);
+    let issued = Issued::new(stores.tokens.clone(), stores.tickets.clone(), time.clone());
     let node = Node::new(NodeParts {
         limiting: limiting.clone(),
         access_policy: AccessPolicy { sweep: config.auth.sweep_ms.duration(), grace: config.auth.grace_ms.duration() },
         documents,
         admin: Some(stores.admin.clone()),
         serves: config.role.serves(),
-        time: Arc::new(SystemClock),
-        notices: Some(NoticeSettings { store: stores.notices.clone(), every: config.auth.notice_ms.duration() }),
+        time,
+        notices: Some(notice_settings(config, &stores, &issued)),
         session_limits: session_limits(config),
         room_limits: room_limits(config),
         load_timeout: config.room.load_timeout_ms.duration(),
@@ -236,7 +238,6 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
     });
     let (audit, gather) = Audit::new(stores.audit.clone(), node.time.clone());
     own_arbiter.spawn(gather);
-    let issued = Issued::new(stores.tokens.clone(), stores.tickets.clone(), node.time.clone());
     let proxies = Proxies::new(config);
     let guard = AuthGuard::new(config, proxies.clone(), &limiting);
     let doorkeeper = Doorkeeper::new(config, issued, audit.clone(), &node.time, guard)?;
@@ -280,6 +281,15 @@ fn room_limits(config: &Config) -> RoomLimits {
         awareness_clients_per_session: config.limits.max_awareness_clients,
         // Of each room that of its org.
         max_document_bytes: config.limits.max_document_bytes,
+    }
+}
+
+fn notice_settings(config: &Config, stores: &Stores, issued: &Issued) -> NoticeSettings {
+    let issued = issued.clone();
+    NoticeSettings {
+        store: stores.notices.clone(),
+        every: config.auth.notice_ms.duration(),
+        told: Arc::new(move |notices| issued.on_notices(notices)),
     }
 }
 

@@ -35,7 +35,7 @@ pub use health::CompactionHealth;
 pub use janitor::{Forgets, Janitor, JanitorSettings};
 pub use lease_keeper::LeaseKeeper;
 pub use node::{Node, NodeParts, WorkerSettings};
-pub use notices::{NoticeReader, NoticeSettings};
+pub use notices::{NoticeReader, NoticeSettings, Told};
 pub use pass::{OpenPass, Pass};
 pub use reconciler::Reconciler;
 pub use registry::{Census, Count, GetRoom, Registry, Shutdown};

@@ -24,6 +24,9 @@ const MAX_USERS_A_READ: usize = 10_000;
 /// The same of those that are remembered for rooms that start.
 const MAX_USERS_REMEMBERED: usize = 20_000;
 
+/// Who is told of notices besides the rooms.
+pub type Told = Arc<dyn Fn(&[Notice]) + Send + Sync>;
+
 /// Where notices are, and how often a node that serves clients reads them.
 #[derive(Clone)]
 pub struct NoticeSettings {
@@ -31,6 +34,8 @@ pub struct NoticeSettings {
     pub store: Arc<dyn NoticeStore>,
     /// How often they are read, about.
     pub every: Duration,
+    /// Told of what is new, before the rooms are: so that whoever is asked by them has forgotten what was so before.
+    pub told: Told,
 }
 
 /// These have come. From the notice reader.
@@ -160,6 +165,7 @@ impl NoticeReader {
             notices.push(Notice::check_everybody(begun_ms));
         }
         if !notices.is_empty() {
+            (self.settings.told)(&notices);
             self.registry.do_send(Noticed(notices));
         }
     }

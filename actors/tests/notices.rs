@@ -117,6 +117,28 @@ async fn who_came_in_by_a_revoked_token_is_closed_on_every_node() {
     assert_eq!(stays.asked(), []);
 }
 
+/// What the node believes of access is forgotten before anybody is asked about it.
+#[actix::test]
+async fn the_node_is_told_before_sessions_are_checked() {
+    tokio::time::pause();
+    let (time, pass) = (Arc::new(ManualTime::new(1_700_000_000_000)), Scripted::new(WRITER));
+    let (told, believed) = (Arc::new(Mutex::new(Vec::new())), pass.clone());
+    let tell = told.clone();
+    let settings = Settings {
+        told: Arc::new(move |notices| {
+            lock(&tell).extend_from_slice(notices);
+            believed.say(Checked::Refused);
+        }),
+        ..settings(&time)
+    };
+    let rig = Rig::with(settings);
+    let mut ann = join(&rig, "org", "t1", &pass).await;
+    let notice = of_tokens(time.now_ms(), &["t1"]);
+    publish(&rig, notice.clone()).await;
+    assert_eq!(tokio::time::timeout(SOON, ann.closed()).await, Ok(4401));
+    assert_eq!((lock(&told).clone(), pass.asked().len()), (vec![notice], 1));
+}
+
 #[actix::test]
 async fn a_notice_is_heard_once() {
     let (rig, time) = start();

@@ -75,6 +75,35 @@ async fn goes_on(client: &mut TestClient, proxy: &Arc<Proxy>) {
     client.shown(&update).await;
 }
 
+/// What was found out about a token a moment ago counts no longer than until the notice is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_token_is_not_believed_on_any_node() {
+    let hub = TestHub::with(Stage::Three, by_jwt).await;
+    let tokens = format!("/api/tokens/v1/{ORG}");
+    let make = async |by: &str, purposes: Value| {
+        let grants = json!([{ "org": ORG, "access": "rw", "purposes": purposes }]);
+        let made = ask(&hub, by, Method::POST, &tokens, &json!({ "user": "srv", "grants": grants })).await.json();
+        (made["token"].as_str().unwrap().to_owned(), made["id"].as_str().unwrap().to_owned())
+    };
+    let (parent, id) = make(&admin(), json!(["token"])).await;
+    let (child, _) = make(&parent, json!([])).await;
+    let reads = async |node: usize| {
+        let request = BackEnd::of(hub.node_addr(node)).ask(Method::GET, &format!("/api/ydoc/v1/{ORG}/doc"));
+        send(request.header("authorization", format!("Bearer {parent}"))).await.code()
+    };
+    // Whose ends say that the notice was read on their nodes. The parent itself is not asked for by them.
+    let mut clients = [entered(&hub, 1, "doc", &child).await, entered(&hub, 2, "doc", &child).await];
+    for node in 0..3 {
+        assert_eq!(reads(node).await, 200);
+    }
+    ask(&hub, &admin(), Method::DELETE, &format!("{tokens}?id={id}"), &Value::Null).await;
+    assert_eq!(reads(0).await, 401, "who has revoked it knows at once");
+    for (node, client) in (1..).zip(&mut clients) {
+        assert_eq!(client.closed().await.code, Some(4401));
+        assert_eq!(reads(node).await, 401, "node {node}");
+    }
+}
+
 /// By the notice that revoking leaves in the document store: nothing else would tell, as nobody is looked at now and then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_token_ends_connections_of_a_node_without_redis() {

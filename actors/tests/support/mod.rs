@@ -23,7 +23,8 @@ use tokio::{
     sync::mpsc,
 };
 use yhub_actors::{
-    Census, Count, Node, NodeParts, NoticeSettings, OpenPass, Pass, Registry, Session, SessionParams, Transport, WorkerSettings,
+    Census, Count, Node, NodeParts, NoticeSettings, OpenPass, Pass, Registry, Session, SessionParams, Told, Transport,
+    WorkerSettings,
 };
 use yhub_content::Limits;
 use yhub_core::{
@@ -58,6 +59,7 @@ pub(crate) struct Settings {
     pub(crate) session_limits: SessionLimits,
     pub(crate) room_limits: RoomLimits,
     pub(crate) time: Arc<dyn TimeSource>,
+    pub(crate) told: Told,
 }
 
 impl Default for Settings {
@@ -72,6 +74,7 @@ impl Default for Settings {
             session_limits: SessionLimits::default(),
             room_limits: RoomLimits::default(),
             time: Arc::new(SystemClock),
+            told: Arc::new(|_| ()),
         }
     }
 }
@@ -112,7 +115,7 @@ impl Rig {
             serves: settings.serves,
             time: settings.time,
             access_policy: settings.access_policy,
-            notices: Some(NoticeSettings { store: docs.clone(), every: Duration::from_millis(500) }),
+            notices: Some(NoticeSettings { store: docs.clone(), every: Duration::from_millis(500), told: settings.told }),
             session_limits: settings.session_limits,
             room_limits: settings.room_limits,
             load_timeout: Duration::from_secs(20),

@@ -289,7 +289,10 @@ async fn revoke(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
         return Err(HttpError::NotFound);
     }
     let record = about(rest.record(&call, "token.revoke"), &found.token);
-    let revoked = rest.tokens.revoke(id, rest.time.now_ms(), Some(&record)).await.map_err(|error| HttpError::of_store(&error))?;
+    let revoked = rest.tokens.revoke(id, rest.time.now_ms(), Some(&record)).await;
+    // Also if it failed: it may have been done all the same.
+    rest.doorkeeper.issued().forget(id);
+    let revoked = revoked.map_err(|error| HttpError::of_store(&error))?;
     Ok(Answer::object(vec![("revoked", Any::Number(revoked.ok_or(HttpError::NotFound)? as f64))]))
 }
 

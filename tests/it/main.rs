@@ -36,3 +36,4 @@ mod silence;
 mod sync;
 mod takeover;
 mod takeover_s3;
+mod trust;

@@ -1,13 +1,9 @@
 //! Questions over HTTP to one other party, each bounded in time and size, and whom one asks at all.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use reqwest::{Client, ClientBuilder, RequestBuilder, StatusCode, Url};
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+use yhub_tls::{RootCertStore, TrustError};
 
 use crate::OptionsError;
 
@@ -81,10 +77,11 @@ impl Http {
     /// `most_bytes` is not taken, and where it sends one is not gone to.
     pub(crate) fn new(url: &Url, ca_file: Option<&Path>, timeout: Duration, most_bytes: usize) -> Result<Self, OptionsError> {
         let is_tls = url.scheme() == "https";
-        let tls = tls(is_tls, ca_file)
-            .map_err(|what| OptionsError::new(what, "install certificates, or give a CA file that holds some"))?;
+        // Where there is no TLS nobody has to be there to be trusted.
+        let roots = if is_tls { yhub_tls::roots(ca_file) } else { Ok(RootCertStore::empty()) };
+        let roots = roots.map_err(|error| OptionsError::new(error.to_string(), TrustError::ADVICE))?;
         let builder = Client::builder()
-            .tls_backend_preconfigured(tls)
+            .tls_backend_preconfigured(yhub_tls::client(roots))
             .http1_only()
             .connect_timeout(timeout)
             .timeout(timeout)
@@ -125,39 +122,6 @@ impl Http {
 /// An error with its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     yhub_core::chain(error)
-}
-
-/// Whom the client trusts; nobody where there is no TLS.
-fn tls(is_used: bool, ca_file: Option<&Path>) -> Result<ClientConfig, String> {
-    let roots = match ca_file {
-        _ if !is_used => RootCertStore::empty(),
-        Some(file) => from_file(file)?,
-        None => of_the_system()?,
-    };
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();
-    Ok(config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn from_file(file: &Path) -> Result<RootCertStore, String> {
-    let wrong = |why: String| format!("the CA file {} cannot be used: {why}", file.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(error.to_string()))? {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-    }
-    if roots.is_empty() { Err(wrong("it holds no certificate in PEM form".to_owned())) } else { Ok(roots) }
-}
-
-fn of_the_system() -> Result<RootCertStore, String> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    // Some that cannot be read are usual; none that can is not.
-    roots.add_parsable_certificates(found.certs);
-    if !roots.is_empty() {
-        return Ok(roots);
-    }
-    let why = found.errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
-    Err(format!("the system trusts no certificates that could be read: {why}"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 mod xml;
 
-use std::{fmt, path::Path as FilePath, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -19,12 +19,8 @@ use object_store::{
     path::{Path, PathPart},
     signer::{Method, SignedUrlOptions, Signer},
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject},
-};
 use yhub_store::AssetStoreError;
+use yhub_tls::{RootCertStore, TrustError};
 
 use crate::{
     S3Options,
@@ -54,10 +50,11 @@ impl ObjectStoreClient {
     pub(crate) fn new(options: &S3Options) -> Result<Self, AssetStoreError> {
         let (scheme, host) = options.host()?;
         let unusable = |what: String| options.unusable(what, "check the section `s3` of the configuration");
-        let tls = tls(scheme == "https", options.ca_file.as_deref())
-            .map_err(|what| options.unusable(what, "install certificates, or give a CA file that holds some"))?;
+        // Where there is no TLS nobody has to be there to be trusted.
+        let roots = if scheme == "https" { yhub_tls::roots(options.ca_file.as_deref()) } else { Ok(RootCertStore::empty()) };
+        let roots = roots.map_err(|error| options.unusable(error.to_string(), TrustError::ADVICE))?;
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
+            .tls_backend_preconfigured(yhub_tls::client(roots))
             .http1_only()
             .connect_timeout(options.connect_timeout)
             .redirect(reqwest::redirect::Policy::none())
@@ -237,39 +234,6 @@ async fn beginning(mut pieces: impl Stream<Item = Result<Bytes, HttpError>> + Un
         }
     }
     Ok(text.freeze())
-}
-
-/// Whom the client trusts; nobody where there is no TLS.
-fn tls(is_used: bool, ca_file: Option<&FilePath>) -> Result<ClientConfig, String> {
-    let roots = match ca_file {
-        _ if !is_used => RootCertStore::empty(),
-        Some(file) => from_file(file)?,
-        None => of_the_system()?,
-    };
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();
-    Ok(config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn from_file(file: &FilePath) -> Result<RootCertStore, String> {
-    let wrong = |why: String| format!("the CA file {} cannot be used: {why}", file.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(error.to_string()))? {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-    }
-    if roots.is_empty() { Err(wrong("it holds no certificate in PEM form".to_owned())) } else { Ok(roots) }
-}
-
-fn of_the_system() -> Result<RootCertStore, String> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    // Some that cannot be read are usual; none that can is not.
-    roots.add_parsable_certificates(found.certs);
-    if !roots.is_empty() {
-        return Ok(roots);
-    }
-    let why = found.errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
-    Err(format!("the system trusts no certificates that could be read: {why}"))
 }
 
 #[cfg(test)]

@@ -8,3 +8,4 @@ mod jwt;
 mod keys;
 mod methods;
 mod sign;
+mod tls;

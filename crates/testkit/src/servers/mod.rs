@@ -20,6 +20,7 @@ mod shifted_time;
 mod web;
 
 pub use balancer::Balancer;
+pub use certificates::Certificates;
 pub use postgres::{Database, Postgres};
 pub use proxy::{Direction, Proxy};
 pub use redis::Redis;

@@ -117,9 +117,9 @@ impl RedisOptions {
             set("port", &0);
             set("tls-port", &addr.port());
             set("tls-auth-clients", &"no");
-            set("tls-ca-cert-file", &file("ca.pem", &made.ca));
-            set("tls-cert-file", &file("server.pem", &made.certificate));
-            set("tls-key-file", &file("server.key", &made.key));
+            set("tls-ca-cert-file", &file("ca.pem", made.ca()));
+            set("tls-cert-file", &file("server.pem", made.certificate()));
+            set("tls-key-file", &file("server.key", made.key()));
         } else {
             set("port", &addr.port());
         }

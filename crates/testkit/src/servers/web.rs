@@ -11,8 +11,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming, header::HeaderMap, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio_rustls::TlsAcceptor;
 
-use super::background::{Background, blocking};
+use super::{
+    Certificates,
+    background::{Background, blocking},
+};
 use crate::ports::free_addr;
 
 /// A request as it came.
@@ -87,6 +91,7 @@ impl Default for Gate {
 /// A web server on a port of its own. Gone when dropped, with all its connections.
 pub struct Web {
     addr: SocketAddr,
+    scheme: &'static str,
     requests: Arc<Mutex<Vec<WebRequest>>>,
     _background: Background,
 }
@@ -107,15 +112,32 @@ impl Web {
         Self::start_at(free_addr(), answer)
     }
 
+    /// Starts one that speaks TLS, with these certificates.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    pub fn start_tls(certificates: &Certificates, answer: impl Fn(&WebRequest) -> WebReply + Send + Sync + 'static) -> Self {
+        Self::serving(free_addr(), Some(certificates.server().into()), answer)
+    }
+
     /// Starts one at this address.
     ///
     /// # Panics
     /// If it is taken.
     pub fn start_at(addr: SocketAddr, answer: impl Fn(&WebRequest) -> WebReply + Send + Sync + 'static) -> Self {
+        Self::serving(addr, None, answer)
+    }
+
+    fn serving(
+        addr: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        answer: impl Fn(&WebRequest) -> WebReply + Send + Sync + 'static,
+    ) -> Self {
         let requests = Arc::default();
         let shared = Arc::new(Shared { requests: Arc::clone(&requests), answer: Box::new(answer) });
         let listener = blocking(async { TcpListener::bind(addr).await?.into_std() }).expect("the port is free");
-        Self { addr, requests, _background: Background::start(serve(listener, shared)) }
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        Self { addr, scheme, requests, _background: Background::start(serve(listener, tls, shared)) }
     }
 
     /// Where it listens.
@@ -125,7 +147,7 @@ impl Web {
 
     /// Its address with this path, which begins with a slash.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.addr)
+        format!("{}://{}{path}", self.scheme, self.addr)
     }
 
     /// All requests so far, in the order in which they came.
@@ -134,18 +156,24 @@ impl Web {
     }
 }
 
-async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
+async fn serve(listener: std::net::TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     let listener = TcpListener::from_std(listener).expect("it is made for a runtime");
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let Ok((stream, _)) = accepted else { continue };
-                let shared = shared.clone();
+                let (shared, tls) = (shared.clone(), tls.clone());
                 connections.spawn(async move {
                     let service = service_fn(|request| answer(&shared, request));
-                    // It ends with an error where the test wants it cut.
-                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    // It ends with an error where the test wants it cut, and where the client does not trust us.
+                    let _ = match tls {
+                        None => http1::Builder::new().serve_connection(TokioIo::new(stream), service).await,
+                        Some(tls) => {
+                            let Ok(stream) = tls.accept(stream).await else { return };
+                            http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
+                        }
+                    };
                 });
             }
             Some(_) = connections.join_next() => {}

@@ -5,6 +5,7 @@ use std::{error::Error, io};
 use diesel::result::{DatabaseErrorKind, Error as SqlError};
 use yhub_core::RoomId;
 use yhub_store::{BoxError, DocStoreError};
+use yhub_tls::TrustError;
 
 use crate::error::{Shared, docs_error};
 
@@ -19,11 +20,8 @@ pub enum ConnectError {
         why: String,
     },
     /// The certificates to judge the server by cannot be used.
-    #[error("cannot use the certificates {why}")]
-    Certificates {
-        /// Which, and what is wrong with them.
-        why: String,
-    },
+    #[error("cannot judge PostgreSQL by its certificate: {0}; {advice}", advice = TrustError::ADVICE)]
+    Certificates(TrustError),
     /// The server is not there, is starting or stopping, has no room for a connection, or did not answer in time.
     #[error("cannot reach PostgreSQL at {at}; check `postgres.url` and that the server is running")]
     Unreachable {

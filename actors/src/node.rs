@@ -3,13 +3,13 @@
 use std::{
     ops::Deref,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use yhub_core::{AccessPolicy, PoisonPolicy, RoomLimits, SessionId, SessionLimits, TimeSource, limiting::Limiting};
+use yhub_core::{AccessPolicy, CheckPace, PoisonPolicy, RoomLimits, SessionId, SessionLimits, TimeSource, limiting::Limiting};
 use yhub_documents::Documents;
 use yhub_store::StreamAdmin;
 
@@ -83,6 +83,7 @@ pub struct Node {
     next_session: AtomicU64,
     open: AtomicUsize,
     admission: Admission,
+    checks: Mutex<CheckPace>,
 }
 
 impl Deref for Node {
@@ -105,6 +106,7 @@ impl Node {
             next_session: AtomicU64::new(1),
             open: AtomicUsize::new(0),
             admission: Admission::default(),
+            checks: Mutex::default(),
         })
     }
 
@@ -122,6 +124,11 @@ impl Node {
     /// The uptime at a time in milliseconds since 1970; of a time that is over, the present one.
     pub fn uptime_at_ms(&self, at_ms: u64) -> u64 {
         self.uptime_ms().saturating_add(at_ms.saturating_sub(self.time.now_ms()))
+    }
+
+    /// When a session is to be checked of which that is demanded now, as an uptime.
+    pub(crate) fn place_of_check_ms(&self) -> u64 {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner).place(self.uptime_ms())
     }
 
     /// An id that no other session of this node has.

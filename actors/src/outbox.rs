@@ -49,7 +49,7 @@ struct Inner {
     spoken: bool,
     closing: Option<Close>,
     corked: bool,
-    check: bool,
+    check: Option<u64>,
     credit_bytes: usize,
     ended: bool,
     waker: Option<Waker>,
@@ -68,8 +68,8 @@ pub struct Notice {
     pub credit_bytes: usize,
     /// Must the socket not be read for now?
     pub corked: bool,
-    /// What its client may do is to be found out anew.
-    pub check: bool,
+    /// What its client may do is to be found out anew when the node has been up for so long, in milliseconds.
+    pub check: Option<u64>,
     /// It is to end, once what waits is sent.
     pub closing: Option<Close>,
     /// A message was put in since the last notice.
@@ -131,10 +131,10 @@ impl Outbox {
         wake(inner);
     }
 
-    /// Has the session find out anew what its client may do.
-    pub fn check(&self) {
+    /// Has the session find out anew what its client may do, when the node has been up for `at_ms`.
+    pub fn check(&self, at_ms: u64) {
         let mut inner = self.lock();
-        inner.check = true;
+        inner.check = Some(inner.check.map_or(at_ms, |known_ms| known_ms.min(at_ms)));
         wake(inner);
     }
 
@@ -179,7 +179,7 @@ impl Outbox {
         Notice {
             credit_bytes: std::mem::take(&mut inner.credit_bytes),
             corked: inner.corked,
-            check: std::mem::take(&mut inner.check),
+            check: inner.check.take(),
             closing: inner.closing.clone(),
             spoken: std::mem::take(&mut inner.spoken),
             answered: std::mem::take(&mut inner.answered),

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use support::{Client, Got, Rig, Settings, stores::lock};
 use yhub_actors::{Pass, SessionParams};
 use yhub_core::{
-    AccessPolicy, Checked, Freshness, ManualTime, RoomId, TimeSource, UserMatcher,
+    AccessPolicy, CHECKS_AT_ONCE, Checked, Freshness, ManualTime, RoomId, TimeSource, UserMatcher,
     access::{Identity, Level, Via},
 };
 use yhub_encoding::{Any, Object};
@@ -269,6 +269,47 @@ async fn notices_of_too_many_have_everybody_checked() {
     publish(&rig, of_tokens(time.now_ms(), &["t2"; 10_001])).await;
     until_read(&rig, 1).await;
     assert_eq!(pass.asked(), [Freshness::Fresh]);
+}
+
+/// Whoever is asked about them is not asked about all at one moment.
+#[actix::test]
+async fn a_check_of_everybody_is_spread() {
+    let (rig, time) = start();
+    let pass = Arc::new(Noting::default());
+    let mut clients = Vec::new();
+    for n in 0..600 {
+        // In rooms of many and of one.
+        let room = RoomId::new("org", &format!("doc{}", n.max(300)), RoomId::MAIN);
+        let params = SessionParams { room, ..rig.params("doc", "ann", Level::Write, pass.clone()) };
+        let mut client = rig.connect_with(params, 1 << 20);
+        client.sync().await;
+        clients.push(client);
+    }
+    publish(&rig, Notice::check_everybody(time.now_ms())).await;
+    rig.within(Duration::from_secs(20), "all are checked", |_| lock(&pass.0).len() == 600).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let asked = lock(&pass.0).clone();
+    assert_eq!(asked.len(), 600, "each once");
+    let first = asked[0];
+    let within = |window: Duration| asked.iter().filter(|at| at.duration_since(first) <= window).count();
+    assert!((CHECKS_AT_ONCE as usize..=102).contains(&within(Duration::ZERO)), "{}", within(Duration::ZERO));
+    assert!(within(Duration::from_millis(250)) <= 100 + 252);
+    assert_eq!(within(Duration::from_millis(520)), 600, "and no later than the pace wants");
+}
+
+/// Lets everybody stay, and remembers when it was asked.
+#[derive(Default)]
+struct Noting(Mutex<Vec<tokio::time::Instant>>);
+
+impl Pass for Noting {
+    fn check(self: Arc<Self>, _: Freshness) -> BoxFuture<'static, Checked> {
+        lock(&self.0).push(tokio::time::Instant::now());
+        Box::pin(std::future::ready(WRITER))
+    }
+
+    fn renew(self: Arc<Self>, _: String) -> BoxFuture<'static, Checked> {
+        unreachable!("nobody shows another token")
+    }
 }
 
 #[actix::test]

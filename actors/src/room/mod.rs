@@ -190,7 +190,8 @@ impl Room {
                 }
                 Effect::Cork(corked) => self.outboxes.values().for_each(|outbox| outbox.cork(corked)),
                 Effect::Check { sessions } => {
-                    sessions.iter().filter_map(|session| self.outboxes.get(session)).for_each(|outbox| outbox.check());
+                    let outboxes = sessions.iter().filter_map(|session| self.outboxes.get(session));
+                    outboxes.for_each(|outbox| outbox.check(self.node.place_of_check_ms()));
                 }
                 Effect::Close { session, close } => todo.extend(self.close(session, close)),
                 Effect::LookForDeletion => self.look_for_deletion(ctx),

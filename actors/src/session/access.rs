@@ -8,10 +8,12 @@ use super::{Session, Stage};
 use crate::{frames::Frames, pass::CHECK_WITHIN, room::Act, transport::Transport};
 
 impl<T: Transport> Session<T> {
-    /// The room wants it checked: now, or when the answer is there that is under way.
-    pub(super) fn on_check_demanded(&mut self, ctx: &mut Context<Self>) {
-        if self.core.on_check_demanded() {
+    /// The room wants it checked at `at_ms`: then, or when the answer is there that is under way.
+    pub(super) fn on_check_demanded(&mut self, at_ms: u64, ctx: &mut Context<Self>) {
+        if self.core.on_check_demanded(at_ms, self.node.uptime_ms()) {
             self.check(Freshness::Fresh, ctx);
+        } else {
+            self.arm(ctx);
         }
     }
 

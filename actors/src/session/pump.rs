@@ -76,8 +76,8 @@ impl<T: Transport> Session<T> {
         {
             self.acts.push(Act::Sync(state_vector));
         }
-        if notice.check && matches!(self.stage, Stage::Open) {
-            self.on_check_demanded(ctx);
+        if let (Some(at_ms), Stage::Open) = (notice.check, &self.stage) {
+            self.on_check_demanded(at_ms, ctx);
         }
         if let (Stage::Open, Some(close)) = (&self.stage, notice.closing) {
             self.begin_close(close, ctx);

@@ -19,6 +19,7 @@ pub mod limiting;
 mod limits;
 mod message;
 mod notices;
+mod pace;
 mod poison;
 pub mod room;
 mod room_id;
@@ -39,6 +40,7 @@ pub use leases::Leases;
 pub use limits::{RoomLimits, SessionLimits};
 pub use message::{MessageError, StreamMessage, UserMatcher};
 pub use notices::{Lookback, NOTICE_WINDOW, News};
+pub use pace::{CHECKS_AT_ONCE, CHECKS_PER_SECOND, CheckPace, LONGEST_CHECK_WAIT};
 pub use poison::{BreakerChange, Failed, HubFault, PoisonGuard, PoisonPolicy, Verdict};
 pub use room::{
     AuthCheck, CHECKS_REMEMBERED, Effect, FoldJob, Folded, Heard, Loaded, Presence, Recipients, RoomCore, SalvageJob, Salvaged,

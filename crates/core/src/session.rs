@@ -132,9 +132,9 @@ impl SessionCore {
         self.standing.may_write()
     }
 
-    /// Its access is to be checked. Returns whether to ask at once, afresh.
-    pub fn on_check_demanded(&mut self) -> bool {
-        self.standing.demand()
+    /// Its access is to be checked, at `at_ms`. Returns whether to ask at once, afresh.
+    pub fn on_check_demanded(&mut self, at_ms: u64, now_ms: u64) -> bool {
+        self.standing.demand(at_ms, now_ms)
     }
 
     /// Is somebody being asked what it may do?

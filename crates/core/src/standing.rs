@@ -84,8 +84,8 @@ pub struct Standing {
     is_asking: bool,
     /// It was demanded, and not answered yet.
     demanded: bool,
-    /// It was demanded while an answer was under way that may be older.
-    again: bool,
+    /// It was demanded, for this time, while an answer was under way that may be older.
+    again: Option<u64>,
     /// Since when there is no answer, and how often there was none.
     silent: Option<(u64, u32)>,
     policy: AccessPolicy,
@@ -97,7 +97,7 @@ impl Standing {
     pub fn new(level: Level, expires_ms: Option<u64>, now_ms: u64, spread: f64, policy: AccessPolicy) -> Self {
         let sweep_ms = policy.sweep.as_millis() as f64;
         let next_ms = (sweep_ms > 0.0).then(|| now_ms + (sweep_ms * spread.clamp(0.0, 1.0)) as u64);
-        Self { level, expires_ms, next_ms, is_asking: false, demanded: false, again: false, silent: None, policy }
+        Self { level, expires_ms, next_ms, is_asking: false, demanded: false, again: None, silent: None, policy }
     }
 
     /// May it write?
@@ -105,11 +105,16 @@ impl Standing {
         self.level >= Level::Write
     }
 
-    /// Somebody wants it checked now. Returns whether to ask at once; if not, that follows when the answer under way is there.
-    pub fn demand(&mut self) -> bool {
+    /// Somebody wants it checked, at `at_ms`. Returns whether to ask at once; if not, [`Self::on_time`] says when. Who is being asked
+    /// is asked again when the answer is there.
+    pub fn demand(&mut self, at_ms: u64, now_ms: u64) -> bool {
         self.demanded = true;
         if self.is_asking {
-            self.again = true;
+            self.again = Some(self.again.map_or(at_ms, |again_ms| again_ms.min(at_ms)));
+            return false;
+        }
+        if at_ms > now_ms {
+            self.next_ms = Some(self.next_ms.map_or(at_ms, |next_ms| next_ms.min(at_ms)));
             return false;
         }
         self.begin();
@@ -130,7 +135,7 @@ impl Standing {
     /// The answer is there, or is known not to come.
     pub fn on_checked(&mut self, checked: Checked, now_ms: u64) -> Change {
         self.is_asking = false;
-        let is_stale = std::mem::take(&mut self.again);
+        let again = self.again.take();
         match checked {
             Checked::Refused | Checked::May { level: Level::None, .. } => Change::Close(Close::REVOKED),
             Checked::Unavailable => {
@@ -149,9 +154,10 @@ impl Standing {
                 }
                 let raised = level > self.level;
                 (self.level, self.expires_ms, self.silent) = (level, expires_ms, None);
-                self.demanded = is_stale;
+                self.demanded = again.is_some();
                 let sweep_ms = self.policy.sweep.as_millis() as u64;
-                self.next_ms = if is_stale { Some(now_ms) } else { (sweep_ms > 0).then_some(now_ms + sweep_ms) };
+                let swept_ms = (sweep_ms > 0).then_some(now_ms + sweep_ms);
+                self.next_ms = again.map(|at_ms| at_ms.max(now_ms)).or(swept_ms);
                 if raised { Change::Raised } else { Change::Nothing }
             }
         }
@@ -191,7 +197,7 @@ mod tests {
     #[test]
     fn no_ends_it_and_silence_does_not() {
         let mut standing = writer();
-        assert!(standing.demand());
+        assert!(standing.demand(0, 0));
         assert_eq!(standing.on_checked(Checked::Unavailable, 0), Change::Nothing);
         // Asked again, and still of whoever decides.
         assert_eq!(standing.on_time(999), Lapse::Nothing);
@@ -205,7 +211,7 @@ mod tests {
     #[test]
     fn silence_is_borne_for_as_long_as_was_said() {
         let mut standing = writer();
-        standing.demand();
+        standing.demand(0, 0);
         assert_eq!(standing.on_checked(Checked::Unavailable, 10), Change::Nothing);
         let now_ms = loop {
             let now_ms = standing.next_ms().unwrap();
@@ -224,7 +230,7 @@ mod tests {
     #[test]
     fn an_answer_after_silence_starts_anew() {
         let mut standing = writer();
-        standing.demand();
+        standing.demand(0, 0);
         standing.on_checked(Checked::Unavailable, 0);
         assert_eq!(standing.on_time(1_000), Lapse::Check(Freshness::Fresh));
         assert_eq!(standing.on_checked(WRITER, 1_000), Change::Nothing);
@@ -235,14 +241,14 @@ mod tests {
     #[test]
     fn less_closes_and_more_raises() {
         let mut standing = writer();
-        standing.demand();
+        standing.demand(0, 0);
         assert_eq!(standing.on_checked(READER, 0), Change::Close(Close::ACCESS_CHANGED));
         let mut standing = Standing::new(Level::Read, None, 0, 0.0, AccessPolicy::default());
         assert!(!standing.may_write());
-        standing.demand();
+        standing.demand(0, 0);
         assert_eq!(standing.on_checked(WRITER, 0), Change::Raised);
         assert!(standing.may_write());
-        standing.demand();
+        standing.demand(0, 0);
         let none = Checked::May { level: Level::None, expires_ms: None };
         assert_eq!(standing.on_checked(none, 0), Change::Close(Close::REVOKED));
     }
@@ -250,8 +256,8 @@ mod tests {
     #[test]
     fn a_demand_during_a_check_is_followed_by_another() {
         let mut standing = writer();
-        assert!(standing.demand());
-        assert!(!standing.demand(), "one at a time");
+        assert!(standing.demand(0, 0));
+        assert!(!standing.demand(5, 5), "one at a time");
         assert_eq!(standing.on_checked(WRITER, 5), Change::Nothing);
         assert_eq!(standing.on_time(5), Lapse::Check(Freshness::Fresh));
         assert_eq!(standing.on_checked(WRITER, 6), Change::Nothing);
@@ -259,10 +265,28 @@ mod tests {
     }
 
     #[test]
+    fn a_demand_for_later_is_kept_until_then() {
+        let mut standing = writer();
+        assert_eq!(standing.next_ms(), Some(7_500), "it would be looked at then anyway");
+        assert!(!standing.demand(300, 0) && !standing.is_asking());
+        assert!(!standing.demand(400, 0), "one will do");
+        assert_eq!(standing.on_time(299), Lapse::Nothing);
+        assert_eq!(standing.on_time(300), Lapse::Check(Freshness::Fresh));
+        // While somebody is asked: then afterwards, and not before its time.
+        assert!(!standing.demand(900, 300) && !standing.demand(800, 300));
+        assert_eq!(standing.on_checked(WRITER, 310), Change::Nothing);
+        assert_eq!((standing.on_time(799), standing.on_time(800)), (Lapse::Nothing, Lapse::Check(Freshness::Fresh)));
+        assert_eq!(standing.on_checked(WRITER, 810), Change::Nothing);
+        // Whoever is looked at before that anyway is asked for afresh.
+        assert!(!standing.demand(100_000, 810));
+        assert_eq!(standing.on_time(15_810), Lapse::Check(Freshness::Fresh));
+    }
+
+    #[test]
     fn it_expires_also_while_somebody_is_asked() {
         let mut standing = Standing::new(Level::Write, Some(100), 0, 1.0, AccessPolicy::default());
         assert_eq!(standing.next_ms(), Some(100));
-        standing.demand();
+        standing.demand(0, 0);
         assert_eq!(standing.on_time(99), Lapse::Nothing);
         assert_eq!(standing.on_time(100), Lapse::Close(Close::EXPIRED));
         // Unless it was renewed before.
@@ -275,7 +299,7 @@ mod tests {
         let policy = AccessPolicy { sweep: Duration::ZERO, ..AccessPolicy::default() };
         let mut standing = Standing::new(Level::Write, None, 0, 0.0, policy);
         assert_eq!(standing.next_ms(), None);
-        standing.demand();
+        standing.demand(0, 0);
         standing.on_checked(Checked::Unavailable, 0);
         assert_eq!(standing.next_ms(), Some(1_000));
     }
@@ -289,7 +313,10 @@ mod tests {
             for (what, passed) in steps {
                 now_ms += passed;
                 let change = match what {
-                    0 => { let was = standing.is_asking(); prop_assert_ne!(standing.demand(), was); Change::Nothing }
+                    0 => { let was = standing.is_asking();
+                        let is_later = passed % 2 == 0;
+                        let asks = standing.demand(now_ms + u64::from(is_later), now_ms);
+                        prop_assert_eq!(asks, !was && !is_later); Change::Nothing }
                     1 => match standing.on_time(now_ms) { Lapse::Close(close) => Change::Close(close), _ => Change::Nothing },
                     what if standing.is_asking() => {
                         let checked = [READER, WRITER, Checked::Unavailable][usize::from(what) - 2];

@@ -31,6 +31,7 @@ org as it stands in paths; in the environment `YHUB__LIMITS__ORGS`, with commas 
   client notices. A message that is longer than the rate is taken, and waited for afterwards. Of a rate of bytes that means: a connection
   that had sent nothing for a while may sync a long document at once.
 - **Presence** beyond its rate waits in the connection. Of each client id the newest state takes the place of the older one.
+- **Client ids** beyond the bound are ignored in a connection; a request that tells of more at once is refused with 400.
 - **Addresses, users and rooms** are told apart 65,536 at a time; their rates outlive their connections, and who is as if they had never
   asked is forgotten. When all are in use, newcomers share one rate.
 - **Many behind one address** (an office, a school) share what one address may send. Where nobody has to say who they are, it is all that

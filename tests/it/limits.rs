@@ -2,16 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+use reqwest::Method;
+use serde_json::json;
 use yhub::config::Millis;
+use yhub_core::limiting::Bound;
 use yhub_encoding::sync::{self, Message};
 use yhub_store::faults::{Fault, LogMethod};
 use yhub_testkit::{
-    HubProcess, Oracle, TestClient, TextWriter,
+    BackEnd, HubProcess, Oracle, TestClient, TextWriter,
     client::{awareness_message, frame},
     until,
 };
 
-use crate::support::{Stage, TestHub, binary, path};
+use crate::support::{ORG, Stage, TestHub, binary, path};
 
 on_one_node!(
     what_cannot_be_read_closes_for_good_and_disturbs_nobody,
@@ -90,6 +94,16 @@ async fn a_message_over_the_limit_is_refused(stage: Stage) {
     client.send_raw(&piece).await.unwrap();
     assert_eq!(client.closed().await.code, Some(4413));
     assert_eq!(Oracle::of([hub.client("large").await.sync().await]).text().len(), 9_900);
+    assert_eq!(hub.limited(Bound::MessageSize), 2);
+
+    // The same over HTTP: whether the body is too long or what it holds.
+    let back_end = BackEnd::of(hub.addr());
+    for len in [10_001, 100_000, 1_000_000] {
+        let body = json!({ "update": BASE64_STANDARD.encode(vec![0; len]) });
+        let answered = back_end.send_json(Method::PATCH, &format!("/api/ydoc/v1/{ORG}/large"), &body).await;
+        assert_eq!((answered.code(), answered.json()["code"].as_str()), (413, Some("too-large")), "{len}");
+    }
+    assert_eq!(hub.limited(Bound::MessageSize), 5);
 }
 
 async fn presence_over_its_limits_is_refused_or_ignored(stage: Stage) {
@@ -105,8 +119,20 @@ async fn presence_over_its_limits_is_refused_or_ignored(stage: Stage) {
     client.send_awareness(&many).await;
     let seen: Vec<_> = watcher.awareness().await.into_iter().map(|(id, ..)| id).collect();
     assert_eq!(seen, [1, 2, 3], "one session speaks for so many");
+    assert_eq!(hub.limited(Bound::PresenceClients), 1, "once for all that one message told of");
     client.send_awareness(&[(1, 2, &format!("{:?}", "x".repeat(1_000)))]).await;
     assert_eq!(client.closed().await.code, Some(4413));
+    assert_eq!(hub.limited(Bound::PresenceSize), 1);
+    let patch = async |entries: &[(u64, u64, &str)]| {
+        // Without the kind of the message and the length.
+        let message = awareness_message(entries);
+        let Ok(Message::Awareness(update)) = Message::decode(&message) else { panic!("it is of presence") };
+        let body = json!({ "awareness": BASE64_STANDARD.encode(update) });
+        BackEnd::of(hub.addr()).send_json(Method::PATCH, &format!("/api/ydoc/v1/{ORG}/presence"), &body).await.code()
+    };
+    assert_eq!(patch(&[(20, 2, &format!("{:?}", "x".repeat(1_000)))]).await, 413);
+    assert_eq!(patch(&many).await, 400);
+    assert_eq!((hub.limited(Bound::PresenceSize), hub.limited(Bound::PresenceClients)), (2, 2));
     watcher.presence(1, "null").await;
 }
 

@@ -215,6 +215,7 @@ impl Room {
                 }
                 Effect::Recovered { remembered, cut_ids, asked } => self.report_loss(remembered, cut_ids, asked),
                 Effect::NotRecovered => self.report_not_recovered(),
+                Effect::Limited(bound) => self.node.limiting.tally.count(bound),
                 Effect::BadLine { clock, what } => {
                     log::warn!(room:% = self.id; "stream of {}, entry {clock}: {what}; the room goes on without it", self.id);
                 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::sync::{Semaphore, oneshot};
+use yhub_core::limiting::{Bound, Tally};
 
 /// What works on no more bytes than this is done where it is asked for: handing it over would cost more. Even an update that was
 /// made to be costly takes only milliseconds.
@@ -39,6 +40,7 @@ pub struct ComputePool {
     places: Arc<Semaphore>,
     queue: usize,
     deadline: Duration,
+    tally: Arc<Tally>,
 }
 
 impl ComputePool {
@@ -50,7 +52,12 @@ impl ComputePool {
             // Every job catches its own panic; this one would be rayon's or ours below `run`.
             .panic_handler(|_| log::error!("a compute thread panicked outside a computation"))
             .build()?;
-        Ok(Self { threads: Arc::new(threads), places: Arc::new(Semaphore::new(queue)), queue, deadline })
+        Ok(Self { threads: Arc::new(threads), places: Arc::new(Semaphore::new(queue)), queue, deadline, tally: Arc::default() })
+    }
+
+    /// The same pool, which counts there when it is full.
+    pub(crate) fn counted(self, tally: Arc<Tally>) -> Self {
+        Self { tally, ..self }
     }
 
     /// How many computations run or wait.
@@ -73,7 +80,10 @@ impl ComputePool {
 
     /// Runs `job` on the pool. A job that nobody waits for any more when its turn comes is not run.
     pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, ComputeError> {
-        let place = self.places.clone().try_acquire_owned().map_err(|_| ComputeError::Busy { waiting: self.queue })?;
+        let place = self.places.clone().try_acquire_owned().map_err(|_| {
+            self.tally.count(Bound::Computations);
+            ComputeError::Busy { waiting: self.queue }
+        })?;
         let (done, result) = oneshot::channel();
         self.threads.spawn(move || {
             let _place = place;
@@ -116,7 +126,10 @@ mod tests {
         while pool.places.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
+        let tally = Arc::new(Tally::default());
+        let pool = pool.counted(tally.clone());
         assert!(matches!(pool.run(|| ()).await, Err(ComputeError::Busy { waiting: 1 })));
+        assert_eq!(tally.of(Bound::Computations), 1);
         release.send(()).unwrap();
         first.await.unwrap().unwrap().unwrap();
     }

@@ -113,7 +113,8 @@ impl Documents {
         let DocumentsBounds { loads, histories, quotas, tally } = bounds;
         let loads = Turns::new(Bound::Loads, loads, tally.clone());
         let histories = Turns::new(Bound::Histories, histories, tally.clone());
-        Self { loads, histories, quotas, tally, ..self }
+        let compute = self.compute.counted(tally.clone());
+        Self { loads, histories, quotas, tally, compute, ..self }
     }
 
     /// The stream log.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use yhub_core::{Heard, Variant, access::Target, chain, room::presence_of};
+use yhub_core::{Heard, Variant, access::Target, chain, limiting::Bound, room::presence_of};
 use yhub_documents::{Writer, Written};
 use yhub_encoding::{
     Any,
-    awareness::{self, AwarenessLimits},
+    awareness::{self, AwarenessError, AwarenessLimits},
 };
 
 use super::{
@@ -142,11 +142,11 @@ async fn patch(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
     if update.is_none() && awareness.is_none() {
         return Err(HttpError::InvalidBody { what: "invalid body: neither [update] nor [awareness] is there".into() });
     }
-    for (name, bytes, max_bytes) in
-        [("update", update, rest.max_update_bytes), ("awareness", awareness, rest.awareness.max_state_bytes)]
+    for (bound, bytes, max_bytes) in
+        [(Bound::MessageSize, update, rest.max_update_bytes), (Bound::PresenceSize, awareness, rest.awareness.max_state_bytes)]
     {
         if bytes.is_some_and(|bytes| bytes.len() > max_bytes) {
-            log::debug!("a {name} of a request is longer than {max_bytes} bytes");
+            rest.callers.tally.count(bound);
             return Err(HttpError::BodyTooLarge { max_bytes });
         }
     }
@@ -154,8 +154,12 @@ async fn patch(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
     if let Some(awareness) = awareness {
         // Of a connection it is known whom it speaks for; of a request it is not.
         rest.doorkeeper.access(&call.caller, Target::Room(call.room()), Right::Purpose(Purpose::Presence)).await?;
-        awareness::decode(awareness, rest.awareness)
-            .map_err(|error| HttpError::InvalidBody { what: format!("invalid body: [awareness] {error}") })?;
+        awareness::decode(awareness, rest.awareness).map_err(|error| {
+            if let AwarenessError::TooManyEntries { .. } = error {
+                rest.callers.tally.count(Bound::PresenceClients);
+            }
+            HttpError::InvalidBody { what: format!("invalid body: [awareness] {error}") }
+        })?;
     }
     let written = match update {
         Some(update) => rest.documents.patch(call.room(), update.clone(), rest.writer(&call)).await.map_err(failed)?,

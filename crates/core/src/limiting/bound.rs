@@ -114,10 +114,14 @@ bounds! {
     Loads = "loads", "limits.waiting_loads", Answer::Both { close: 1013, status: 503 };
     /// Questions about histories that are being computed, and that wait for it.
     Histories = "histories", "limits.waiting_histories", Answer::Status(429);
+    /// Computations that run, and that wait for it.
+    Computations = "computations", "compute.queue", Answer::Both { close: 1013, status: 503 };
     /// One message.
     MessageSize = "message_size", "server.max_message_bytes", Answer::Both { close: 4413, status: 413 };
     /// One presence message.
-    PresenceSize = "presence_size", "limits.max_awareness_bytes", Answer::Close(4413);
+    PresenceSize = "presence_size", "limits.max_awareness_bytes", Answer::Both { close: 4413, status: 413 };
+    /// Client ids for which a session speaks.
+    PresenceClients = "presence_clients", "limits.max_awareness_clients", Answer::Ignored;
     /// One document.
     DocumentSize = "document_size", "limits.max_document_bytes", Answer::Both { close: 4413, status: 413 };
     /// Messages of a session.

@@ -73,6 +73,8 @@ pub struct AwarenessBoard {
     // Ordered, so that what goes out does not depend on hashing.
     pending: BTreeMap<u64, Presence>,
     clients_per_session: usize,
+    /// Was something ignored because a session spoke for too many?
+    has_ignored: bool,
 }
 
 impl AwarenessBoard {
@@ -84,7 +86,13 @@ impl AwarenessBoard {
             clients: HashMap::new(),
             pending: BTreeMap::new(),
             clients_per_session,
+            has_ignored: false,
         }
+    }
+
+    /// Was something ignored since this was asked last, because a session spoke for too many?
+    pub fn take_ignored(&mut self) -> bool {
+        std::mem::take(&mut self.has_ignored)
     }
 
     /// Takes what a session says. What it may say waits in [`Self::take_pending`]. Returns what the session must be told
@@ -124,6 +132,7 @@ impl AwarenessBoard {
                         continue;
                     }
                     if self.clients.get(&session).map_or(0, Vec::len) >= self.clients_per_session {
+                        self.has_ignored = true;
                         continue;
                     }
                     self.clients.entry(session).or_default().push(client);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use yhub_content::ContentIds;
 
 use super::{AuthCheck, SalvageJob, SessionId};
-use crate::{Close, StreamClock};
+use crate::{Close, StreamClock, limiting::Bound};
 
 /// Which of the two documents of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -219,6 +219,8 @@ pub enum Effect {
     /// The log had lost something of this room, and what the room held of it could not be brought back within the bound:
     /// its sessions are closed, and come back with what they hold. To be reported.
     NotRecovered,
+    /// A bound was reached. To be counted.
+    Limited(Bound),
     /// A line of the stream cannot be read; the room goes on without it.
     BadLine {
         /// Where it stands.

@@ -41,6 +41,7 @@ use crate::{
     Close, RoomLimits, StreamClock, StreamMessage,
     access::{Identity, Via},
     invariants::{Invariant, check},
+    limiting::Bound,
 };
 
 /// One client's connection, unique within its node.
@@ -232,6 +233,9 @@ impl RoomCore {
         }
         let user = self.members.get(&session).and_then(|member| member.user());
         let corrections = self.awareness.on_session(session, user.as_ref(), entries);
+        if self.awareness.take_ignored() {
+            effects.push(Effect::Limited(Bound::PresenceClients));
+        }
         if !corrections.is_empty() {
             let message = ServerMessage::Awareness(encode_presence(&corrections));
             effects.push(Effect::Broadcast { messages: vec![message], to: Recipients::These(vec![session]) });

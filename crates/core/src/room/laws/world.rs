@@ -474,7 +474,7 @@ impl World {
                     }
                 }
                 Effect::FlushAwareness { .. } => assert!(!std::mem::replace(&mut self.flush, true), "armed twice"),
-                Effect::SnapshotSize(_) | Effect::BadLine { .. } => {}
+                Effect::SnapshotSize(_) | Effect::BadLine { .. } | Effect::Limited(_) => {}
                 lossy => panic!("this log loses nothing: {lossy:?}"),
             }
         }

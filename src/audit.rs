@@ -206,6 +206,14 @@ impl Gathered {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use async_trait::async_trait;
+    use yhub_store::{AuditCursor, AuditFilter, AuditPage, DocStoreError};
+
     use super::*;
 
     fn refusal(actor: &str) -> AuditRecord {
@@ -223,6 +231,84 @@ mod tests {
             detail: String::new(),
             count: 1,
         }
+    }
+
+    /// Takes records when it feels like it.
+    #[derive(Default)]
+    struct Moody {
+        taken: Mutex<Vec<AuditRecord>>,
+        asked: AtomicUsize,
+        /// How often it says no, and whether that may be otherwise another time.
+        fails: AtomicUsize,
+        is_broken: bool,
+    }
+
+    #[async_trait]
+    impl AuditStore for Moody {
+        async fn append(&self, records: &[AuditRecord]) -> Result<(), DocStoreError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            if self.fails.load(Ordering::Relaxed) > 0 {
+                self.fails.fetch_sub(1, Ordering::Relaxed);
+                let what = "not now";
+                return Err(match self.is_broken {
+                    true => DocStoreError::Corrupt { at: "here".into(), what: what.into() },
+                    false => DocStoreError::Unavailable { at: "here".into(), source: what.into() },
+                });
+            }
+            self.taken.lock().unwrap().extend_from_slice(records);
+            Ok(())
+        }
+
+        async fn page(&self, _: &AuditFilter, _: Option<&AuditCursor>, _: usize) -> Result<AuditPage, DocStoreError> {
+            unreachable!("nobody looks them up")
+        }
+
+        async fn delete_before(&self, _: u64, _: usize) -> Result<u64, DocStoreError> {
+            unreachable!("nobody forgets them")
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_is_tried_a_few_times_where_that_may_help() {
+        for (fails, is_broken, asked, taken) in [(0, false, 1, 1), (4, false, 5, 1), (5, false, 5, 0), (1, true, 1, 0)] {
+            let store = Moody { fails: fails.into(), is_broken, ..Moody::default() };
+            write(&store, &[refusal("ann")]).await;
+            assert_eq!((store.asked.into_inner(), store.taken.into_inner().unwrap().len()), (asked, taken), "{fails}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_wait_a_while_for_others_unless_the_hub_stops() {
+        let store = Arc::new(Moody::default());
+        let (audit, gather) = Audit::new(store.clone(), Arc::new(yhub_core::ManualTime::new(1)));
+        tokio::spawn(gather);
+        let begun = tokio::time::Instant::now();
+        for actor in ["ann", "bob", "ann"] {
+            audit.refused(refusal(actor));
+        }
+        tokio::time::sleep(GATHER / 2).await;
+        assert_eq!(store.taken.lock().unwrap().len(), 0);
+        tokio::time::sleep(GATHER).await;
+        assert_eq!(store.taken.lock().unwrap().len(), 2);
+        audit.refused(refusal("eve"));
+        let before = begun.elapsed();
+        audit.flush().await;
+        assert_eq!((store.taken.lock().unwrap().len(), begun.elapsed()), (3, before));
+    }
+
+    /// Nobody is kept waiting by them, and they take no more room than was said.
+    #[tokio::test]
+    async fn refusals_that_nobody_writes_are_dropped() {
+        let store = Arc::new(Moody::default());
+        let (audit, gather) = Audit::new(store.clone(), Arc::new(yhub_core::ManualTime::new(1)));
+        for n in 0..2 * QUEUE {
+            audit.refused(refusal(if n < QUEUE { "first" } else { "late" }));
+        }
+        drop(audit);
+        gather.await;
+        let taken = store.taken.lock().unwrap();
+        let counts: Vec<_> = taken.iter().map(|record| (record.actor.as_str(), record.count)).collect();
+        assert_eq!(counts, [("first", QUEUE as u32)]);
     }
 
     #[test]

@@ -290,13 +290,15 @@ mod tests {
         issued: Issued,
         stores: Stores,
         tokens: Arc<Meanwhile>,
+        time: Arc<ManualTime>,
         _dir: tempfile::TempDir,
     }
 
-    /// Answers after something else was done.
+    /// Answers after something else was done, or not at all.
     struct Meanwhile {
         tokens: Arc<dyn AccessTokenStore>,
         then: Mutex<Option<Issued>>,
+        hangs: Mutex<bool>,
     }
 
     #[async_trait]
@@ -306,6 +308,9 @@ mod tests {
         }
 
         async fn find(&self, id: &str) -> Result<Option<FoundToken>, DocStoreError> {
+            if *self.hangs.lock().unwrap() {
+                std::future::pending::<()>().await;
+            }
             let found = self.tokens.find(id).await;
             let then = self.then.lock().unwrap().take();
             if let Some(issued) = then {
@@ -332,14 +337,18 @@ mod tests {
         async fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let stores = Stores::open(&Config::for_testing(dir.path())).await.unwrap();
-            let tokens = Arc::new(Meanwhile { tokens: stores.tokens.clone(), then: Mutex::default() });
+            let tokens = Arc::new(Meanwhile { tokens: stores.tokens.clone(), then: Mutex::default(), hangs: Mutex::default() });
             let time = Arc::new(ManualTime::new(1_000));
-            let issued = Issued::new(tokens.clone(), stores.tickets.clone(), time);
-            Self { issued, stores, tokens, _dir: dir }
+            let issued = Issued::new(tokens.clone(), stores.tickets.clone(), time.clone());
+            Self { issued, stores, tokens, time, _dir: dir }
         }
 
         /// Made by the others, and believed in.
         async fn token(&self, ancestors: &[&TokenText]) -> TokenText {
+            self.token_until(ancestors, None).await
+        }
+
+        async fn token_until(&self, ancestors: &[&TokenText], expires_ms: Option<u64>) -> TokenText {
             let text = new_token().unwrap();
             let token = AccessToken {
                 id: text.id().into(),
@@ -349,13 +358,24 @@ mod tests {
                 label: String::new(),
                 grants: Grants::everywhere(Access::ADMIN),
                 created_ms: 1,
-                expires_ms: None,
+                expires_ms,
                 revoked_ms: None,
                 by: "ann".into(),
             };
             self.stores.tokens.create(&token, None).await.unwrap();
             assert!(self.lets_in(&text).await);
             text
+        }
+
+        /// A ticket that is made by this token.
+        async fn ticket(&self, token: &TokenText) -> String {
+            let token = Some(token.id().to_owned());
+            let says = TicketFor { user: "bob".into(), grants: Grants::everywhere(Access::ADMIN), expires_ms: 2_000, token };
+            self.issued.ticket(&says, Duration::from_secs(3_600)).await.unwrap()
+        }
+
+        async fn refuses(&self, text: &str, freshness: Freshness) -> String {
+            self.issued.caller(text, freshness).await.unwrap_err().to_string()
         }
 
         async fn lets_in(&self, text: &TokenText) -> bool {
@@ -384,6 +404,78 @@ mod tests {
         // Of whom nobody knows which tokens are theirs.
         desk.issued.on_notices(&[Notice { users: Some(vec![UserMatcher::User("bob".into())]), ..Notice::check_everybody(1) }]);
         assert!(!desk.lets_in(&other).await);
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_or_over_lets_nobody_in() {
+        let desk = Desk::new().await;
+        let (one, other) = (desk.token_until(&[], Some(2_000)).await, desk.token(&[]).await);
+        let part = |text: &TokenText, n: usize| text.reveal().split('_').nth(n).unwrap().to_owned();
+        for freshness in [Freshness::Cached, Freshness::Fresh] {
+            let mixed = format!("yhub_{}_{}", part(&one, 1), part(&other, 2));
+            let unknown = new_token().unwrap().reveal();
+            for text in [mixed, unknown] {
+                assert!(desk.refuses(&text, freshness).await.contains("there is no such access token"), "{text}");
+            }
+            assert!(desk.refuses("yhub_x_y", freshness).await.contains("no whole access token"));
+        }
+        desk.time.advance(Duration::from_millis(999));
+        assert!(desk.lets_in(&one).await);
+        desk.time.advance(Duration::from_millis(1));
+        for freshness in [Freshness::Cached, Freshness::Fresh] {
+            assert!(desk.refuses(&one.reveal(), freshness).await.contains("expired"));
+        }
+        let caller = desk.issued.caller(&other.reveal(), Freshness::Cached).await.unwrap();
+        assert_eq!(desk.issued.lineage(&caller.identity).await.unwrap(), [other.id()]);
+        desk.stores.tokens.revoke(other.id(), 1, None).await.unwrap();
+        let error = desk.issued.lineage(&caller.identity).await.unwrap_err();
+        assert!(error.to_string().contains("revoked"), "what is handed on is not handed on by what was believed: {error}");
+    }
+
+    #[tokio::test]
+    async fn a_ticket_lets_in_once_until_it_ends_and_with_its_token() {
+        let desk = Desk::new().await;
+        let token = desk.token(&[]).await;
+        let (once, revoked, late) =
+            (desk.ticket(&token).await, desk.ticket(&token).await, desk.ticket(&desk.token(&[]).await).await);
+        let caller = desk.issued.caller(&once, Freshness::Cached).await.unwrap();
+        assert_eq!((caller.identity.user.as_str(), caller.expires_ms), ("bob", Some(2_000)));
+        assert!(desk.refuses(&once, Freshness::Cached).await.contains("was used"));
+        assert_eq!(desk.issued.still(&caller.identity, Freshness::Cached).await, Ok(()));
+        desk.stores.tokens.revoke(token.id(), 1, None).await.unwrap();
+        desk.issued.forget(token.id());
+        assert!(desk.refuses(&revoked, Freshness::Cached).await.contains("revoked"));
+        assert!(desk.issued.still(&caller.identity, Freshness::Cached).await.is_err());
+        desk.time.advance(Duration::from_secs(1));
+        assert!(desk.refuses(&late, Freshness::Cached).await.contains("expired"));
+        assert!(desk.refuses("yhubt_", Freshness::Cached).await.contains("never was"));
+    }
+
+    /// Nobody is let in by a store that says nothing, nor refused.
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_is_away() {
+        let desk = Desk::new().await;
+        let token = desk.token(&[]).await;
+        let caller = desk.issued.caller(&token.reveal(), Freshness::Cached).await.unwrap();
+        *desk.tokens.hangs.lock().unwrap() = true;
+        tokio::time::pause();
+        let found = desk.issued.caller(&token.reveal(), Freshness::Fresh).await;
+        assert!(matches!(found, Err(AuthError::Unavailable { .. })), "{found:?}");
+        assert!(matches!(desk.issued.still(&caller.identity, Freshness::Fresh).await, Err(AuthError::Unavailable { .. })));
+        assert!(desk.lets_in(&token).await, "who is believed is let in for a while");
+        desk.time.advance(BELIEVED);
+        assert!(!desk.lets_in(&token).await);
+    }
+
+    /// Whoever makes up tokens takes no room.
+    #[tokio::test]
+    async fn what_is_not_there_is_not_kept() {
+        let desk = Desk::new().await;
+        desk.token(&[]).await;
+        for _ in 0..10 {
+            assert!(!desk.lets_in(&new_token().unwrap()).await);
+        }
+        assert_eq!(desk.issued.believed().tokens.len(), 1);
     }
 
     #[tokio::test]

@@ -381,6 +381,11 @@ impl Application {
         Self { access, web }
     }
 
+    /// How often it was asked.
+    pub(crate) fn asked_about(&self) -> usize {
+        self.web.requests().len()
+    }
+
     pub(crate) fn say(&self, user: &str, access: Value) {
         self.access.lock().unwrap().get_or_insert_default().insert(user.into(), access);
     }

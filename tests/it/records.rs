@@ -6,7 +6,7 @@ use serde_json::Value;
 use yhub::Stores;
 use yhub_core::access::{Access, Grants, TokenText};
 use yhub_documents::DeleteKind;
-use yhub_store::{AccessToken, AuditFilter, AuditRecord};
+use yhub_store::{AccessToken, AuditFilter, AuditRecord, Notice};
 use yhub_testkit::{TestClient, TextWriter, until};
 
 use crate::{
@@ -270,8 +270,22 @@ async fn what_is_recorded_is_forgotten_in_time(stage: Stage) {
     stores.tokens.revoke("revokedLongAgo", days_ago(30) - 60_000, None).await.unwrap();
     stores.tokens.revoke("revoked", days_ago(29), None).await.unwrap();
     let tokens = ["expired", "holds", "holdsForEver", "revoked"].map(str::to_owned).to_vec();
+    // Of changed access nobody has to hear for as long.
+    for at_ms in [now_ms - 3_660_000, now_ms - 3_540_000] {
+        let notice = Notice { users: Some(Vec::new()), ..Notice::check_everybody(at_ms) };
+        stores.notices.publish(&notice, None).await.unwrap();
+    }
+    let noticed = async || {
+        let page = stores.notices.since(0, 100).await.unwrap();
+        page.notices
+            .into_iter()
+            .filter(|(_, notice)| notice.at_ms < now_ms - 1_000_000)
+            .map(|(_, notice)| notice.at_ms)
+            .collect::<Vec<_>>()
+    };
     let expected = (vec!["new".to_owned(), "young".to_owned()], tokens);
-    until("the old is gone", async || (left(stores).await == expected).then_some(())).await;
+    until("the old is gone", async || (left(stores).await == expected && noticed().await.len() == 1).then_some(())).await;
+    assert_eq!(noticed().await, [now_ms - 3_540_000]);
     // What is deleted meanwhile is done so by a pass that comes after: it leaves what is to stay.
     let room = yhub_core::RoomId::new("acme", "gone", "main");
     hub.documents().delete(&room, DeleteKind::Soft, Some("ann"), Some(&record(now_ms, "deleted"))).await.unwrap();

@@ -7,10 +7,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use yhub::{
     Config,
-    config::{Auth, AuthCallback, Millis},
+    config::{Auth, AuthCallback, AuthMode, Millis},
 };
 use yhub_core::{SystemClock, TimeSource};
-use yhub_testkit::{Answered, BackEnd, Connect, TestClient, TextWriter, http::send, servers::Proxy, within};
+use yhub_testkit::{Answered, BackEnd, Connect, TestClient, TextWriter, http::send, servers::Proxy, until, within};
 
 use crate::{
     access::{Application, admin, by_jwt, known, token, writer},
@@ -102,6 +102,65 @@ async fn a_revoked_token_is_not_believed_on_any_node() {
         assert_eq!(client.closed().await.code, Some(4401));
         assert_eq!(reads(node).await, 401, "node {node}");
     }
+}
+
+/// A ticket is used up, so it cannot be asked for again: what counts is what it said, as long as the token holds by which it was made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_by_ticket_outlives_checks_and_ends_with_its_token() {
+    let application = Application::start();
+    application.say("ann", json!("rw"));
+    let hub = TestHub::with(Stage::Direct, |config| {
+        application.asked(config);
+        config.auth.mode = vec![AuthMode::Jwt, AuthMode::Callback, AuthMode::Token].into();
+    })
+    .await;
+    let tokens = format!("/api/tokens/v1/{ORG}");
+    let grants = json!([{ "org": ORG, "access": "rw", "purposes": ["ticket"] }]);
+    let made = ask(&hub, &admin(), Method::POST, &tokens, &json!({ "user": "srv", "grants": grants })).await.json();
+    let (text, id) = (made["token"].as_str().unwrap(), made["id"].as_str().unwrap());
+    let made = ask(&hub, text, Method::POST, &format!("/api/tickets/v1/{ORG}/doc"), &json!({ "user": "bob" })).await.json();
+    let ticket = made["ticket"].as_str().unwrap();
+    let mut bob = Connect::to(hub.addr(), &path(&format!("doc?yauth={ticket}"))).open().await.unwrap();
+    bob.sync().await;
+    // Checked behind him, in one go with him.
+    let mut ann = entered(&hub, 0, "doc", &known("ann")).await;
+    let asked = application.asked_about();
+    let everybody = json!({ "users": null });
+    ask(&hub, &admin(), Method::POST, &format!("/api/recheck-auth/v1/{ORG}/doc"), &everybody).await;
+    until("ann is checked", async || (application.asked_about() > asked).then_some(())).await;
+    let update = TextWriter::new(7).append("still here");
+    bob.send_update(&update).await;
+    bob.shown(&update).await;
+    ann.shown(&update).await;
+    ask(&hub, &admin(), Method::DELETE, &format!("{tokens}?id={id}"), &Value::Null).await;
+    assert_eq!(bob.closed().await.code, Some(4401));
+    ann.sync().await;
+    // That it was ended is recorded, with why.
+    until("the end is recorded", async || {
+        let records =
+            ask(&hub, &admin(), Method::GET, &format!("/api/audit/v1/{ORG}?action=session.end"), &Value::Null).await.json();
+        let record = records["records"].as_array().unwrap().first()?.clone();
+        assert_eq!((&record["actor"], &record["docid"], &record["result"]), (&json!("bob"), &json!("doc"), &json!("denied")));
+        assert!(record["detail"].as_str().unwrap().contains("revoked"), "{record}");
+        Some(())
+    })
+    .await;
+}
+
+/// A hub that is not told to take access tokens takes none, also of those it has made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_no_access_tokens_lets_nobody_in_by_them() {
+    let hub = TestHub::with(Stage::Direct, |config| {
+        by_jwt(config);
+        config.auth.mode = AuthMode::Jwt.into();
+    })
+    .await;
+    let grants = json!([{ "org": ORG, "access": "rw" }]);
+    let made =
+        ask(&hub, &admin(), Method::POST, &format!("/api/tokens/v1/{ORG}"), &json!({ "user": "srv", "grants": grants })).await;
+    let text = made.json()["token"].as_str().unwrap().to_owned();
+    let refused = Connect::to(hub.addr(), &path("doc")).header("authorization", &format!("Bearer {text}")).open().await;
+    assert_eq!(refused.err().map(|refused| refused.status), Some(401));
 }
 
 /// By the notice that revoking leaves in the document store: nothing else would tell, as nobody is looked at now and then.

@@ -49,6 +49,13 @@ struct Believed {
 }
 
 impl Believed {
+    fn keep(&mut self, id: &str, now_ms: u64, found: &FoundToken) {
+        if self.tokens.len() >= MAX_BELIEVED {
+            self.tokens.clear();
+        }
+        self.tokens.insert(id.to_owned(), (now_ms, found.clone()));
+    }
+
     fn forget(&mut self, which: impl Fn(&str, &FoundToken) -> bool) {
         self.forgotten += 1;
         self.tokens.retain(|id, (_, found)| !which(id, found));
@@ -215,12 +222,7 @@ impl Issued {
             // It may be from before what was to be forgotten meanwhile.
             Some(_) if believed.forgotten != forgotten => {}
             // Only what is there is kept: nobody fills this with what they make up.
-            Some(found) => {
-                if believed.tokens.len() >= MAX_BELIEVED {
-                    believed.tokens.clear();
-                }
-                believed.tokens.insert(id.to_owned(), (now_ms, found.clone()));
-            }
+            Some(found) => believed.keep(id, now_ms, found),
             None => drop(believed.tokens.remove(id)),
         }
         Ok(found)
@@ -469,13 +471,19 @@ mod tests {
 
     /// Whoever makes up tokens takes no room.
     #[tokio::test]
-    async fn what_is_not_there_is_not_kept() {
+    async fn what_is_not_there_is_not_kept_and_of_the_others_so_many() {
         let desk = Desk::new().await;
         desk.token(&[]).await;
         for _ in 0..10 {
             assert!(!desk.lets_in(&new_token().unwrap()).await);
         }
-        assert_eq!(desk.issued.believed().tokens.len(), 1);
+        let mut believed = desk.issued.believed();
+        assert_eq!(believed.tokens.len(), 1);
+        let (_, found) = believed.tokens.values().next().unwrap().clone();
+        for n in 0..2 * MAX_BELIEVED {
+            believed.keep(&n.to_string(), 1, &found);
+            assert!(believed.tokens.len() <= MAX_BELIEVED);
+        }
     }
 
     #[tokio::test]

@@ -553,6 +553,29 @@ async fn what_is_done_and_refused_is_recorded(stage: Stage) {
     assert_eq!(ask(&hub, Some(&other), Method::GET, "/api/audit/v1/*", None).await.code(), 403);
 }
 
+/// What is shown where nobody has to show anything is not looked at, nor can it be wrong; and who may only read gets no right that
+/// changes something, whatever is said of rights besides.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nobody_has_to_show_anything_nothing_is_looked_at() {
+    let hub = TestHub::with(Stage::Direct, |config| {
+        config.auth.everyone = Some(Everyone::MayRead);
+        config.auth.purposes = ["list", "delete", "rollback", "recheck"].map(String::from).to_vec();
+    })
+    .await;
+    let mut nobody = entered(&hub, "doc", "nonsense").await;
+    nobody.sync().await;
+    nobody.send(&sync::token("other.nonsense")).await;
+    let taken = |message: Message<'_>| if let Message::Auth(payload) = message { Some(payload.to_vec()) } else { None };
+    assert_eq!(nobody.until("the token is taken", taken).await, sync::token_taken("r")[1..]);
+    nobody.sync().await;
+    let code = async |method: Method, path: &str, body: Option<Value>| {
+        ask(&hub, Some("nonsense"), method, &format!("/api/{path}"), body.as_ref()).await.code()
+    };
+    assert_eq!(code(Method::GET, &format!("ydoc/v1/{ORG}/doc"), None).await, 200);
+    assert_eq!(code(Method::DELETE, &format!("ydoc/v1/{ORG}/doc"), None).await, 403);
+    assert_eq!(code(Method::POST, &format!("rollback/v1/{ORG}/doc"), Some(json!({ "by": "x" }))).await, 403);
+}
+
 /// Without a mode that asks, nobody looks at credentials; and with others beside it who shows nothing may do what is said.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn open_doors_are_as_open_as_is_said() {

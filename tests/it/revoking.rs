@@ -1,6 +1,6 @@
 //! Access that is taken away on one node ends on the others, also on one that cannot reach Redis.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -10,7 +10,12 @@ use yhub::{
     config::{Auth, AuthCallback, AuthMode, Millis},
 };
 use yhub_core::{SystemClock, TimeSource};
-use yhub_testkit::{Answered, BackEnd, Connect, TestClient, TextWriter, http::send, servers::Proxy, until, within};
+use yhub_testkit::{
+    Answered, BackEnd, Connect, TestClient, TextWriter,
+    http::send,
+    servers::{Proxy, Web, WebReply},
+    until, within,
+};
 
 use crate::{
     access::{Application, admin, by_jwt, known, token, writer},
@@ -145,6 +150,34 @@ async fn a_connection_by_ticket_outlives_checks_and_ends_with_its_token() {
         Some(())
     })
     .await;
+}
+
+/// The back end says of one token at first that it is ann's, and then that it is bob's, who may do the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_becomes_somebody_else_on_an_open_connection() {
+    let user = Arc::new(Mutex::new("ann"));
+    let says = user.clone();
+    let web = Web::start(move |_| WebReply::ok(json!({ "yuserid": *says.lock().unwrap(), "yaccess": "rw" }).to_string()));
+    let hub = TestHub::with(Stage::Direct, |config| {
+        by_jwt(config);
+        config.auth.mode = vec![AuthMode::Jwt, AuthMode::Callback].into();
+        config.auth_callback.url = web.url("/may");
+    })
+    .await;
+    let mut ann = entered(&hub, 0, "doc", "an-opaque-token").await;
+    let recheck = async || {
+        let asked = web.requests().len();
+        let everybody = json!({ "users": null });
+        ask(&hub, &admin(), Method::POST, &format!("/api/recheck-auth/v1/{ORG}/doc"), &everybody).await;
+        until("she is checked", async || (web.requests().len() > asked).then_some(())).await;
+    };
+    recheck().await;
+    let update = TextWriter::new(7).append("still ann");
+    ann.send_update(&update).await;
+    ann.shown(&update).await;
+    *user.lock().unwrap() = "bob";
+    recheck().await;
+    assert_eq!(ann.closed().await.code, Some(4401));
 }
 
 /// A hub that is not told to take access tokens takes none, also of those it has made.

@@ -53,21 +53,15 @@ impl Callers {
 
     /// Whoever sends this request may, if not too often. Before anything else is looked at.
     pub(crate) fn of_request(&self, head: &RequestHead) -> Result<Client, HttpError> {
-        self.from_address(head, &self.requesting, &self.requests, Bound::AddressRequests)
+        self.of_address(head, &self.requesting, &self.requests, Bound::AddressRequests)
     }
 
     /// Whoever asks for this WebSocket may, if not too often. Before anything else is looked at.
     pub(crate) fn of_upgrade(&self, head: &RequestHead) -> Result<Client, HttpError> {
-        self.from_address(head, &self.upgrading, &self.upgrades, Bound::AddressUpgrades)
+        self.of_address(head, &self.upgrading, &self.upgrades, Bound::AddressUpgrades)
     }
 
-    fn from_address(
-        &self,
-        head: &RequestHead,
-        buckets: &Buckets<IpAddr>,
-        rate: &Rate,
-        bound: Bound,
-    ) -> Result<Client, HttpError> {
+    fn of_address(&self, head: &RequestHead, buckets: &Buckets<IpAddr>, rate: &Rate, bound: Bound) -> Result<Client, HttpError> {
         check_head(head, self.max_head_bytes, &self.tally)?;
         let client = self.proxies.client(head);
         if !rate.is_none() {

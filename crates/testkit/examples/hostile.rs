@@ -44,6 +44,7 @@ type Attack = fn(SocketAddr, u64) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 const ATTACKS: &[(&str, Attack)] = &[
     ("nothing", |_, _| Box::pin(std::future::pending())),
+    ("nothing, at full speed", |_, _| Box::pin(spin())),
     ("connections", |addr, hand| Box::pin(connections(addr, hand))),
     ("joins of many rooms", |addr, hand| Box::pin(joins(addr, hand))),
     ("small messages", |addr, hand| Box::pin(messages(addr, "loud".into(), hand, 10))),
@@ -190,6 +191,13 @@ async fn stream(addr: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((ATTACKER, 0).into())?;
     socket.connect(addr).await
+}
+
+/// Leaves the hub alone: what is measured of it is the measuring.
+async fn spin() {
+    loop {
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn connections(addr: SocketAddr, hand: u64) {

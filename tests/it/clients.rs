@@ -5,6 +5,7 @@ use std::{fs, path::Path, process::Command};
 use yhub::config::Millis;
 
 use crate::{
+    access::SECRET,
     node,
     support::{Stage, TestHub, binary},
 };
@@ -35,6 +36,28 @@ fn every_stock_client_can_do_everything() {
     run(node::script("capabilities.mjs", &hub.url()), dir.path());
     let log = hub.launch().log();
     assert!(!log.contains("panicked"), "{log}");
+}
+
+#[test]
+fn every_stock_client_shows_who_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = binary(dir.path())
+        .set("server.first_sync_ms", FIRST_SYNC_MS)
+        .set("auth.mode", r#"["jwt", "token"]"#)
+        .set("jwt.secret", SECRET)
+        .set("jwt.leeway_ms", 0)
+        // What is refused here is meant to be, and all of it comes from one address.
+        .set("limits.failed_auth_per_minute", 0)
+        .start();
+    let mut suite = node::script("credentials.mjs", &hub.url());
+    suite.env("YHUB_SECRET", SECRET);
+    run(suite, dir.path());
+    let log = hub.launch().log();
+    assert!(!log.contains("panicked"), "{log}");
+    // Signed tokens and tickets begin so.
+    for secret in [SECRET, "eyJ", "yhubt_"] {
+        assert!(!log.contains(secret), "the log holds {secret}: {log}");
+    }
 }
 
 /// The suite against hubs in this process.

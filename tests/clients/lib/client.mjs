@@ -86,6 +86,21 @@ export class Client {
     this.provider.ws.send(frame)
   }
 
+  /** Asks the hub once more for what this client lacks. */
+  sendStep1 () {
+    this.send(syncFrame(STEP1, this.kit.stateVector(this.doc)))
+  }
+
+  /** Resolves when the next step 2 comes. */
+  nextStep2 () {
+    return new Promise((resolve) => {
+      this.traffic.onFrame = (frame) => {
+        const { type, sub } = parseFrame(frame)
+        if (type === SYNC && sub === STEP2) resolve()
+      }
+    })
+  }
+
   fingerprint () {
     return this.kit.fingerprint(this.doc)
   }

@@ -18,6 +18,8 @@ export class Traffic {
   opened = 0
   live = 0
   closes = []
+  /** HTTP statuses with which upgrades were refused. */
+  refusals = []
   /** Subprotocol of the open socket. */
   protocol = ''
   /** Called with each received frame as a Uint8Array; returning false keeps the frame from the client. */
@@ -29,11 +31,11 @@ export class Traffic {
   }
 }
 
-/** A WebSocket class that reports to `traffic`. `protocols` replaces what the provider offers, for those that cannot offer any. */
+/** A WebSocket class that reports to `traffic`. `protocols` are for providers that cannot offer any. */
 export function tappedSocket (traffic, protocols) {
   return class extends WebSocket {
     constructor (url, offered) {
-      super(url, protocols ?? offered ?? [])
+      super(url, offered ?? protocols ?? [])
       traffic.attempts++
       this.on('open', () => {
         traffic.opened++
@@ -43,7 +45,10 @@ export function tappedSocket (traffic, protocols) {
       })
       this.on('close', (code) => traffic.closes.push(code))
       // Without a listener an error while connecting (nobody listens there yet) would end the process.
-      this.on('error', () => {})
+      this.on('error', ({ message }) => {
+        const [, status] = /Unexpected server response: (\d+)/.exec(message) ?? []
+        if (status) traffic.refusals.push(Number(status))
+      })
     }
 
     get onmessage () {

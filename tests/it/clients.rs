@@ -46,6 +46,8 @@ fn every_stock_client_shows_who_it_is() {
         .set("auth.mode", r#"["jwt", "token"]"#)
         .set("jwt.secret", SECRET)
         .set("jwt.leeway_ms", 0)
+        // A token ends when it says so, and not only when somebody looks.
+        .set("auth.sweep_ms", 0)
         // What is refused here is meant to be, and all of it comes from one address.
         .set("limits.failed_auth_per_minute", 0)
         .start();

@@ -5,7 +5,7 @@ import { capability } from '../lib/suite.mjs'
 import { fetchRoom, freshRoom, settled } from '../lib/client.mjs'
 import { comeBackWith, cut, renew, show, ticketFor, tokenFor } from '../lib/credentials.mjs'
 import * as kit13 from '../lib/kit13.mjs'
-import { pause, until, within } from '../lib/wait.mjs'
+import { until, within } from '../lib/wait.mjs'
 
 /** Seconds that a token lasts whose end is waited for. Ends are whole seconds, so it is up to one less. */
 const SHORT = 3
@@ -130,12 +130,13 @@ capability('a token ends on the open connection: back with a fresh one, nothing 
   const client = t.open(room, { params: { yauth: tokenFor('ann', 'rw', { expiresIn: SHORT }) } })
   comeBackWith(client.provider, async () => tokenFor('ann', 'rw'))
   await client.synced()
-  let typed = 0
+  let [typed, back] = [0, 0]
   // Typing goes on before, while and after it is closed.
-  for (let after = 0; after < 10; await pause(20)) {
+  await until('the connection to end and to come back', () => {
     write(client, `${++typed} `)
-    if (client.traffic.closes.length > 0 && client.provider.synced) after++
-  }
+    if (client.traffic.closes.length > 0 && client.provider.synced) back++
+    return back === 10
+  }, { detail: () => `close codes [${client.traffic.closes}]` })
   await settled([client, other])
   assert.deepEqual([client.traffic.closes, client.traffic.opened, client.traffic.refusals], [[4401], 2, []])
   const expected = Array.from({ length: typed }, (_, n) => typed - n)

@@ -34,6 +34,12 @@ const start = async () => {
     YHUB__S3__SECRET_KEY: secretKey,
     YHUB__WORKER__TASK_DEBOUNCE_MS: '1000',
     YHUB__STREAM__MIN_MESSAGE_LIFETIME_MS: '1000',
+    // One client does all of it, as fast as it goes; 50 of a large document are sent at once.
+    YHUB__LIMITS__REST_PER_SECOND: '0',
+    YHUB__LIMITS__REST_PER_SECOND_OF_USER: '0',
+    YHUB__LIMITS__MAX_DOCUMENT_BYTES: '0',
+    YHUB__LIMITS__BODY_BYTES: String(64 * 1024 * MB),
+    YHUB__LIMITS__ANSWER_BYTES: String(64 * 1024 * MB),
   }
   const hub = spawn(join(bin, 'yhub'), ['--data-dir', join(dir, 'data'), '--listen', listen], { env, stdio: ['ignore', 'ignore', 'inherit'] })
   for (;;) {

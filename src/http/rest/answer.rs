@@ -57,11 +57,19 @@ pub(crate) enum Body {
     Empty,
 }
 
+/// An object in an answer.
+pub(super) fn object(entries: Vec<(&str, Any)>) -> Any {
+    Any::Object(object_of(entries))
+}
+
+fn object_of(entries: Vec<(&str, Any)>) -> Object {
+    Object::from_entries(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+}
+
 impl Answer {
     /// An object.
     pub(crate) fn object(entries: Vec<(&str, Any)>) -> Self {
-        let entries = entries.into_iter().map(|(key, value)| (key.into(), value)).collect();
-        Self::of(Body::Object(Object::from_entries(entries)))
+        Self::of(Body::Object(object_of(entries)))
     }
 
     pub(crate) fn of(body: Body) -> Self {

@@ -5,6 +5,7 @@
 
 mod access;
 mod answer;
+mod audit;
 mod body;
 mod conditions;
 mod deletion;
@@ -14,8 +15,10 @@ mod history;
 mod idempotency;
 pub(crate) mod openapi;
 mod outgoing;
+mod paging;
 pub(crate) mod reference;
 mod rooms;
+mod tickets;
 mod tokens;
 mod values;
 mod view;
@@ -60,9 +63,18 @@ use crate::{
 
 /// All endpoints.
 fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
-    [ydoc::ENDPOINTS, history::ENDPOINTS, deletion::ENDPOINTS, rooms::ENDPOINTS, access::ENDPOINTS, tokens::ENDPOINTS]
-        .into_iter()
-        .flatten()
+    [
+        ydoc::ENDPOINTS,
+        history::ENDPOINTS,
+        deletion::ENDPOINTS,
+        rooms::ENDPOINTS,
+        access::ENDPOINTS,
+        tickets::ENDPOINTS,
+        tokens::ENDPOINTS,
+        audit::ENDPOINTS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// What answers requests about documents.

@@ -5,23 +5,17 @@ use std::sync::Arc;
 use actix_web::http::Method;
 use futures_util::FutureExt;
 use yhub_core::{RoomId, decode_component, encode_uri_component};
-use yhub_encoding::{Any, Object};
+use yhub_encoding::Any;
 use yhub_store::{Page, RoomOverview, Tombstone, TombstoneFilter, TombstoneState};
 
 use super::{
     Rest,
-    answer::Answer,
+    answer::{Answer, object},
     deletion::optional,
-    endpoint::{Call, Endpoint, Kind, Param, Purpose, Returns, Right, Scope, param},
+    endpoint::{Call, Endpoint, Kind, Purpose, Returns, Right, Scope, param},
+    paging::{self, AFTER, LIMIT},
 };
 use crate::http::HttpError;
-
-/// Entries of a page, unless it is said, and at most.
-const PAGE: u64 = 100;
-const MAX_PAGE: u64 = 1_000;
-
-const LIMIT: Param = param("limit", Kind::Count, "At most so many; 100 if not given, never more than 1,000.");
-const AFTER: Param = param("after", Kind::Text, "The `next` of the page before.");
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[
     Endpoint {
@@ -157,7 +151,6 @@ async fn room(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
 
 /// How many, and after which room.
 fn page(call: &Call) -> Result<(usize, Option<RoomId>), HttpError> {
-    let limit = call.query.count("limit").filter(|limit| *limit > 0).unwrap_or(PAGE).min(MAX_PAGE);
     let after = call.query.text("after").map(|after| {
         let (docid, branch) = after.split_once('/')?;
         Some(RoomId::new(&call.org, &decode_component(docid)?, &decode_component(branch)?))
@@ -165,7 +158,7 @@ fn page(call: &Call) -> Result<(usize, Option<RoomId>), HttpError> {
     let after = after.map(|after| {
         after.ok_or_else(|| HttpError::InvalidQuery { what: "invalid query: [after] is not the `next` of a page".into() })
     });
-    Ok((limit as usize, after.transpose()?))
+    Ok((paging::limit(call), after.transpose()?))
 }
 
 /// What to ask with for the next page; `null` if this was the last one for certain.
@@ -175,10 +168,6 @@ fn next(found: usize, limit: usize, last: Option<&RoomId>) -> Any {
 }
 
 type Entries = Vec<(&'static str, Any)>;
-
-fn object(entries: Entries) -> Any {
-    Any::Object(Object::from_entries(entries.into_iter().map(|(key, value)| (key.into(), value)).collect()))
-}
 
 fn name_of(room: &RoomId) -> Entries {
     vec![("docid", room.docid().into()), ("branch", room.branch().into())]

@@ -5,7 +5,8 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use crate::{UserMatcher, access::Identity};
+use super::{Effect, RoomCore};
+use crate::{Close, UserMatcher, access::Identity};
 
 /// How long a check is remembered: longer than anybody takes from being let in to joining, and than clocks of a cluster differ.
 pub const CHECKS_REMEMBERED: Duration = Duration::from_secs(120);
@@ -58,6 +59,31 @@ impl Checks {
         // About in the order of time: none stays for much longer.
         while self.recent.front().is_some_and(is_old) {
             self.recent.pop_front();
+        }
+    }
+}
+
+impl RoomCore {
+    /// A notice from beside the stream demands that sessions are checked, or cut: those who are here as if the stream did, and
+    /// those who join soon after [`AuthCheck::at_ms`].
+    pub fn on_notice(&mut self, check: AuthCheck, cut: bool, now_ms: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if !self.is_over() {
+            self.check_access(check, cut, now_ms, &mut effects);
+        }
+        effects
+    }
+
+    /// The stream, or a notice, demands that sessions are checked, or cut.
+    pub(super) fn check_access(&mut self, check: AuthCheck, cut: bool, now_ms: u64, effects: &mut Vec<Effect>) {
+        let concerned = self.members.iter().filter(|(_, member)| check.concerns(&member.who));
+        let mut sessions: Vec<_> = concerned.map(|(session, _)| *session).collect();
+        sessions.sort_unstable();
+        self.checks.remember(check, now_ms);
+        if cut {
+            effects.extend(sessions.into_iter().map(|session| Effect::Close { session, close: Close::REVOKED }));
+        } else if !sessions.is_empty() {
+            effects.push(Effect::Check { sessions });
         }
     }
 }

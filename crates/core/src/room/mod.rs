@@ -5,9 +5,11 @@
 mod awareness;
 mod checks;
 mod effect;
+mod ending;
 #[cfg(test)]
 mod laws;
 mod outgoing;
+mod presence;
 mod recent;
 mod recovery;
 mod salvage;
@@ -22,11 +24,12 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use yhub_content::{ContentIds, StateVector};
 
+use awareness::encode_presence;
 pub use awareness::{AWARENESS_TIMEOUT, AwarenessBoard, Presence, decode_presence, heard_presence, presence_of};
-use awareness::{encode_presence, speakers};
 use checks::Checks;
 pub use checks::{AuthCheck, CHECKS_REMEMBERED};
 pub use effect::{Effect, FoldJob, Folded, Heard, Loaded, Recipients, ServerMessage, Submission, Variant};
+use ending::Ending;
 pub use outgoing::MAX_APPEND_ATTEMPTS;
 use outgoing::{Appended, Failed, Kind, Outgoing};
 use recent::Recent;
@@ -41,7 +44,6 @@ use crate::{
     Close, RoomLimits, StreamClock, StreamMessage,
     access::{Identity, Via},
     invariants::{Invariant, check},
-    limiting::Bound,
 };
 
 /// One client's connection, unique within its node.
@@ -102,21 +104,6 @@ pub struct RoomCore {
     awareness_armed: bool,
     corked: bool,
     ending: Ending,
-}
-
-/// What is known of the room's deletion.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Ending {
-    /// Nothing.
-    #[default]
-    None,
-    /// The stream says that the room was deleted, and it is being looked whether that is still so.
-    Asked {
-        /// It has said so again since.
-        again: bool,
-    },
-    /// It is over: nothing is sent, appended or loaded any more.
-    Over,
 }
 
 impl RoomCore {
@@ -225,65 +212,6 @@ impl RoomCore {
         effects
     }
 
-    /// A session says who is there. The entries have passed the guard.
-    pub fn on_awareness(&mut self, session: SessionId, entries: Vec<(u64, Presence)>, now_ms: u64) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        if !self.members.contains_key(&session) {
-            return effects;
-        }
-        let user = self.members.get(&session).and_then(|member| member.user());
-        let corrections = self.awareness.on_session(session, user.as_ref(), entries);
-        if self.awareness.take_ignored() {
-            effects.push(Effect::Limited(Bound::PresenceClients));
-        }
-        if !corrections.is_empty() {
-            let message = ServerMessage::Awareness(encode_presence(&corrections));
-            effects.push(Effect::Broadcast { messages: vec![message], to: Recipients::These(vec![session]) });
-        }
-        self.flush_awareness(now_ms, &mut effects);
-        effects
-    }
-
-    /// A session wants to know who is there.
-    pub fn on_query_awareness(&mut self, session: SessionId) -> Vec<Effect> {
-        if !self.members.contains_key(&session) {
-            return Vec::new();
-        }
-        let message = ServerMessage::Awareness(self.presence());
-        vec![Effect::Broadcast { messages: vec![message], to: Recipients::These(vec![session]) }]
-    }
-
-    /// The time asked for by [`Effect::FlushAwareness`] has passed.
-    pub fn on_flush_awareness(&mut self, now_ms: u64) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        self.awareness_armed = false;
-        // Also where the clock was set back meanwhile: it would be waited for until it is as late again.
-        self.awareness_flushed_ms = 0;
-        self.flush_awareness(now_ms, &mut effects);
-        effects
-    }
-
-    /// Time passes: presence that nobody renews dies, and who is here is told. To be called now and then while
-    /// [`Self::has_presence`].
-    pub fn on_tick(&mut self, now_ms: u64) -> Vec<Effect> {
-        self.presence = None;
-        let dropped = self.awareness.expire(now_ms);
-        if dropped.is_empty() {
-            return Vec::new();
-        }
-        let to = if self.partial == 0 {
-            Recipients::Everyone
-        } else {
-            Recipients::These(self.members.iter().filter(|(_, m)| m.since.is_some()).map(|(session, _)| *session).collect())
-        };
-        vec![Effect::Broadcast { messages: vec![ServerMessage::Awareness(encode_presence(&dropped))], to }]
-    }
-
-    /// Is presence known that may die with time?
-    pub fn has_presence(&self) -> bool {
-        self.awareness.knows_anybody()
-    }
-
     /// The stream took what [`Effect::Append`] asked for; its messages have these clocks, ascending.
     pub fn on_appended(&mut self, clocks: &[StreamClock]) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -350,19 +278,11 @@ impl RoomCore {
                     }
                     Err(what) => effects.push(Effect::BadLine { clock: line.clock, what }),
                 },
-                Ok(StreamMessage::Awareness { update, users }) => match heard_presence(&update, &users) {
-                    Ok(entries) => {
-                        for (client, entry) in self.awareness.on_stream(entries, now_ms) {
-                            let said = presence.get(&client);
-                            // The newest of a batch, which need not be the last: two nodes may speak for one client.
-                            if said.is_none() || Presence::yields_to(said, &entry) {
-                                presence.insert(client, entry);
-                            }
-                        }
-                        self.presence = None;
+                Ok(StreamMessage::Awareness { update, users }) => {
+                    if let Err(what) = self.learn_presence(&update, &users, now_ms, &mut presence) {
+                        effects.push(Effect::BadLine { clock: line.clock, what });
                     }
-                    Err(what) => effects.push(Effect::BadLine { clock: line.clock, what }),
-                },
+                }
                 Ok(StreamMessage::Prune { .. }) => self.recent.remember(line.clock, message.clone()),
                 Ok(StreamMessage::Tombstone) => self.ask_for_deletion(&mut effects),
                 Ok(StreamMessage::AuthCheck { users, force_disconnect }) => {
@@ -398,69 +318,6 @@ impl RoomCore {
         }
     }
 
-    /// A notice from beside the stream demands that sessions are checked, or cut: those who are here as if the stream did, and
-    /// those who join soon after [`AuthCheck::at_ms`].
-    pub fn on_notice(&mut self, check: AuthCheck, cut: bool, now_ms: u64) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        if !self.is_over() {
-            self.check_access(check, cut, now_ms, &mut effects);
-        }
-        effects
-    }
-
-    /// The stream, or a notice, demands that sessions are checked, or cut.
-    fn check_access(&mut self, check: AuthCheck, cut: bool, now_ms: u64, effects: &mut Vec<Effect>) {
-        let concerned = self.members.iter().filter(|(_, member)| check.concerns(&member.who));
-        let mut sessions: Vec<_> = concerned.map(|(session, _)| *session).collect();
-        sessions.sort_unstable();
-        self.checks.remember(check, now_ms);
-        if cut {
-            effects.extend(sessions.into_iter().map(|session| Effect::Close { session, close: Close::REVOKED }));
-        } else if !sessions.is_empty() {
-            effects.push(Effect::Check { sessions });
-        }
-    }
-
-    /// The stream says that the room was deleted. It may have been restored since: an old line comes again where the stream is
-    /// followed anew or what was set aside is released, and clients take the word of 4404 for good.
-    fn ask_for_deletion(&mut self, effects: &mut Vec<Effect>) {
-        match &mut self.ending {
-            Ending::None => {
-                self.ending = Ending::Asked { again: false };
-                effects.push(Effect::LookForDeletion);
-            }
-            Ending::Asked { again } => *again = true,
-            Ending::Over => {}
-        }
-    }
-
-    /// It was looked whether the room is deleted. `None`: that could not be found out.
-    pub fn on_deletion(&mut self, is_deleted: Option<bool>) -> Vec<Effect> {
-        let Ending::Asked { again } = self.ending else { return Vec::new() };
-        self.ending = Ending::None;
-        let mut effects = Vec::new();
-        match is_deleted {
-            Some(true) => self.end(Close::DELETED, &mut effects),
-            // Whoever comes again finds out.
-            None => self.end(Close::TRY_AGAIN, &mut effects),
-            Some(false) if again => self.ask_for_deletion(&mut effects),
-            Some(false) => {}
-        }
-        effects
-    }
-
-    /// Sends everybody away and ends, without a word to the stream. What waits for it is dropped: nobody has seen it.
-    fn end(&mut self, close: Close, effects: &mut Vec<Effect>) {
-        if !self.is_over() {
-            self.ending = Ending::Over;
-            effects.push(Effect::End { close });
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.ending == Ending::Over
-    }
-
     /// A load is done. The first one says where the tail starts.
     pub fn on_loaded(&mut self, variant: Variant, loaded: Loaded, now_ms: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -475,9 +332,7 @@ impl RoomCore {
             self.followed_from = loaded.clock;
             self.recovery.on_first_load(&loaded);
             effects.push(Effect::Follow(loaded.clock));
-            self.hear(&loaded.awareness);
-            self.awareness.expire(now_ms);
-            self.presence = None;
+            self.hear(&loaded.awareness, now_ms);
             for check in &loaded.checks {
                 // Whoever came in since has shown who they are; they may have done so before it.
                 self.check_access(check.clone(), false, now_ms, &mut effects);
@@ -495,15 +350,6 @@ impl RoomCore {
         self.answer(variant, &mut effects);
         effects.push(self.size());
         effects
-    }
-
-    /// Takes the presence that the stream has told of.
-    fn hear(&mut self, heard: &[Heard]) {
-        for Heard { at_ms, update, users } in heard {
-            if let Ok(entries) = heard_presence(update, users) {
-                self.awareness.on_stream(entries, *at_ms);
-            }
-        }
     }
 
     /// A load failed: whoever needs it is refused, and nothing is served in its place.
@@ -664,12 +510,6 @@ impl RoomCore {
         effects.push(Effect::Broadcast { messages, to: Recipients::These(vec![session]) });
     }
 
-    /// Everyone who is there, encoded once for all who ask until that changes.
-    fn presence(&mut self) -> Bytes {
-        let awareness = &self.awareness;
-        self.presence.get_or_insert_with(|| encode_presence(&awareness.snapshot())).clone()
-    }
-
     fn is_partial(&self, member: &Member) -> bool {
         member.since.is_none_or(|since| Some(since) > self.position)
     }
@@ -710,26 +550,6 @@ impl RoomCore {
             let messages = messages.into_iter().map(|(_, message)| message).collect();
             effects.push(Effect::Broadcast { messages, to: Recipients::These(whole) });
         }
-    }
-
-    /// Appends the presence that waits, at most once in the coalescing time.
-    fn flush_awareness(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
-        if !self.awareness.has_pending() || self.awareness_armed {
-            return;
-        }
-        let window_ms = self.limits.awareness_coalesce.as_millis() as u64;
-        let wait_ms = window_ms.saturating_sub(now_ms.saturating_sub(self.awareness_flushed_ms));
-        if wait_ms > 0 && self.awareness_flushed_ms > 0 {
-            self.awareness_armed = true;
-            effects.push(Effect::FlushAwareness { after: std::time::Duration::from_millis(wait_ms) });
-            return;
-        }
-        self.awareness_flushed_ms = now_ms;
-        let pending = self.awareness.take_pending();
-        let update = encode_presence(&pending);
-        let message = StreamMessage::encode_awareness_of(&update, &speakers(&pending));
-        self.outgoing.push(None, message, update.len(), Kind::Presence);
-        self.append(effects);
     }
 
     /// Appends what waits, one append at a time, so that order is kept.

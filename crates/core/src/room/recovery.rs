@@ -247,9 +247,7 @@ impl RoomCore {
 
     /// Takes what the stores hold now. From here on the room lives by that alone; what it held comes back by the stream.
     pub(super) fn recover(&mut self, variant: Variant, loaded: Loaded, now_ms: u64, effects: &mut Vec<Effect>) {
-        self.hear(&loaded.awareness);
-        self.awareness.expire(now_ms);
-        self.presence = None;
+        self.hear(&loaded.awareness, now_ms);
         self.recent.forget_clocks();
         self.recent.load(&loaded);
         self.recovery.stored = Some(loaded.ids.clone());

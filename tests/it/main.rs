@@ -28,6 +28,7 @@ mod orphans;
 mod records;
 mod rest;
 mod rest_deletion;
+mod rest_errors;
 mod rest_history;
 mod revoking;
 mod secrets;

@@ -64,29 +64,40 @@ impl Connections {
 
     /// Takes a connection in, unless there are too many: then it is told so, and ends.
     pub(crate) fn open(&self, io: &TcpStream, watches: &Watches) -> Option<Open> {
-        let peer = io.peer_addr().ok();
+        let place = self.take(io)?;
+        let watch = Rc::new(Watch(Cell::new(State::New { since: Instant::now() })));
+        let listed = io.peer_addr().ok().map(|peer| Listed::new(watches, peer, &watch));
+        Some(Open { watch, connections: self.clone(), _place: place, _listed: listed })
+    }
+
+    /// The place of a connection, if it is counted. `None`: there are too many, and it has been told so.
+    pub(crate) fn take(&self, io: &TcpStream) -> Option<Option<PlaceOf<IpAddr>>> {
         // What was sent and is not taken is held by the operating system, also after we have let go of the connection; which comes
         // first, so that it is counted.
         #[cfg(target_os = "linux")]
         let _ = SockRef::from(io).set_tcp_user_timeout(Some(self.write * 2));
-        let address = peer.map(|peer| Client { address: peer.ip().to_canonical() }.key());
+        let address = io.peer_addr().ok().map(|peer| Client { address: peer.ip().to_canonical() }.key());
         // A proxy speaks for many.
         let counted = address.filter(|address| self.per_address > 0 && !self.proxies.trusts(*address));
-        let place = match counted {
-            None => None,
-            Some(address) => match self.open.take(address, self.per_address) {
-                Some(place) => Some(place),
-                None => {
-                    self.tally.count(Bound::HttpConnections);
-                    // Whether it is heard is not our affair.
-                    let _ = SockRef::from(io).send(REFUSAL);
-                    return None;
-                }
-            },
-        };
-        let watch = Rc::new(Watch(Cell::new(State::New { since: Instant::now() })));
-        let listed = peer.map(|peer| Listed::new(watches, peer, &watch));
-        Some(Open { watch, connections: self.clone(), _place: place, _listed: listed })
+        let Some(address) = counted else { return Some(None) };
+        let place = self.open.take(address, self.per_address);
+        if place.is_none() {
+            self.tally.count(Bound::HttpConnections);
+            // Whether it is heard is not our affair.
+            let _ = SockRef::from(io).send(REFUSAL);
+        }
+        place.map(Some)
+    }
+
+    /// Ends, and is counted, when a client has taken nothing of an answer for too long; for whoever can watch no more than that.
+    pub(crate) async fn nothing_is_taken(&self, watch: &Watch) {
+        while let State::Answering { since } = watch.0.get() {
+            if since + self.write <= Instant::now() {
+                return self.tally.count(Bound::AnswerTime);
+            }
+            sleep_until(since + self.write).await;
+        }
+        std::future::pending().await
     }
 }
 
@@ -150,6 +161,11 @@ enum State {
 pub(crate) struct Watch(Cell<State>);
 
 impl Watch {
+    /// Of an answer that begins.
+    pub(crate) fn of_answer() -> Self {
+        Self(Cell::new(State::Answering { since: Instant::now() }))
+    }
+
     /// A request has come.
     pub(crate) fn on_request(&self) {
         self.0.set(State::Working);

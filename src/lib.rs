@@ -13,6 +13,7 @@ pub mod http;
 mod issued;
 mod limiting;
 mod metrics;
+mod mount;
 mod names;
 mod origin;
 mod peer;
@@ -34,13 +35,14 @@ use yhub_actors::{Count, Shutdown};
 use yhub_core::{HubFault, limiting::Bound};
 
 pub use config::Config;
+pub use mount::on_connect;
 pub use stores::{Stores, migrate};
 pub use tokens::new_token;
-pub use ws::{on_connect, scope};
+pub use ws::scope;
 pub use yhub_actors::Census;
 
 use config::or_cores;
-use connections::{Connections, Watch, Watched, Watches, on_connect as watch_connect};
+use connections::{Watch, Watched, Watches, on_connect as watch_connect};
 use http::Readiness;
 use metrics::Listener;
 use wiring::{Door, Running};
@@ -283,8 +285,7 @@ fn serve(
 ) -> anyhow::Result<actix_server::Server> {
     let prefix = config.server.prefix.clone();
     let (head, write) = (config.server.head_timeout_ms.duration(), config.server.write_timeout_ms.duration());
-    let tally = door.node.limiting.tally.clone();
-    let connections = Connections::new(config, door.proxies.clone(), tally);
+    let connections = door.connections.clone();
     let factory = move || {
         let (connections, watches) = (connections.clone(), Watches::default());
         let of_worker = watches.clone();

@@ -22,6 +22,7 @@ use crate::{
     audit::Audit,
     callers::Callers,
     config::{self, or_cores},
+    connections::Connections,
     doorkeeper::Doorkeeper,
     http::Rest,
     issued::Issued,
@@ -54,8 +55,8 @@ const RECORDED_BYTES: usize = 64 << 20;
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) gate: Gate,
-    /// Who a request comes from.
-    pub(crate) proxies: Proxies,
+    /// The bounds of connections that are no sessions.
+    pub(crate) connections: Connections,
     /// How often they may ask.
     pub(crate) callers: Arc<Callers>,
     pub(crate) node: Arc<Node>,
@@ -246,7 +247,8 @@ pub(crate) fn start_with(config: &Config, stores: Stores) -> anyhow::Result<Runn
     let callers = Arc::new(Callers::new(config, &limiting, proxies.clone()));
     let rest = Rest::new(config, node.documents.clone(), &stores, node.time.clone(), doorkeeper.clone(), callers.clone());
     arbiters.push(own_arbiter);
-    let door = Door { gate: Gate::new(config, doorkeeper), proxies, callers, node, registry, rest };
+    let connections = Connections::new(config, proxies, limiting.tally.clone());
+    let door = Door { gate: Gate::new(config, doorkeeper), connections, callers, node, registry, rest };
     Ok(Running { door, stores, audit, registry_is_gone, arbiters })
 }
 

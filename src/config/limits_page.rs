@@ -40,6 +40,9 @@ org as it stands in paths; in the environment `YHUB__LIMITS__ORGS`, with commas 
   asked for when they might matter; so a document may exceed its bound by what is on its way, and by a 64th. What only deletes is taken.
 - **Loads and histories** wait in turn, for at most `room.load_timeout_ms`; `limits.concurrent_loads` and
   `limits.concurrent_histories` say how many are worked on. Behind that, `compute.queue` and `compute.threads` bound the computing itself.
+- **Mounted** in somebody's actix-web server, `server.head_timeout_ms` is not looked at: that server has `client_request_timeout` and
+  `keep_alive`, and `max_connections` of its own. `limits.http_connections_per_address` and `server.write_timeout_ms` hold there if it is
+  given `yhub::on_connect`, the latter for answers of the hub. The documentation of `yhub::scope` has all of it.
 - **Metrics** are told where `server.metrics` says, and nowhere else: on the public port they would say to everybody which bound to push at.
 ";
 

@@ -15,7 +15,7 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-use crate::{Backend, origin::Origins};
+use crate::{Backend, mount::Connection, origin::Origins};
 pub use error::HttpError;
 pub use health::Readiness;
 pub(crate) use rest::Rest;
@@ -92,7 +92,10 @@ async fn answer(request: HttpRequest, payload: web::Payload, api: web::Data<Api>
         (Ok(_), None) => HttpError::NotFound.respond_to(&request),
     };
     cors::mark(&mut response, judged.as_ref().ok());
-    response
+    match Connection::of(&request) {
+        Some(connection) => connection.watch(response),
+        None => response,
+    }
 }
 
 /// A resource that answers GET and HEAD and refuses everything else.

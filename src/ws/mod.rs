@@ -5,5 +5,5 @@ mod mounted;
 mod upgrade;
 
 pub(crate) use direct::upgrade as direct_upgrade;
-pub use mounted::{on_connect, scope};
+pub use mounted::scope;
 pub(crate) use upgrade::Gate;

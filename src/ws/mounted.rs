@@ -2,30 +2,27 @@
 //!
 //! The session reads the request's payload and writes the response's body, through a bridge that holds little: what a
 //! client does not take stays in the session's bounded outbox. A body that the server no longer polls, because its client
-//! reads nothing, cannot end its socket; that is what [`on_connect`] is for.
+//! reads nothing, cannot end its socket; that is what [`on_connect`](crate::on_connect) is for.
 
 use std::{
-    any::Any,
     cell::RefCell,
     collections::VecDeque,
     io::{self, IoSlice},
-    net::Shutdown,
     pin::Pin,
     rc::Rc,
-    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use actix_rt::net::TcpStream;
-use actix_web::{HttpRequest, HttpResponse, Responder, Scope, dev::Extensions, web};
+use actix_web::{HttpRequest, HttpResponse, Responder, Scope, web};
 use actix_web_actors::ws;
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
-use socket2::{SockRef, Socket};
 use tokio::io::ReadBuf;
 use yhub_actors::{Session, Transport};
 
-use crate::{Backend, credentials::answered_protocol, http::HttpError, limiting::admit as admit_session, wiring::Door};
+use crate::{
+    Backend, credentials::answered_protocol, http::HttpError, limiting::admit as admit_session, mount::Connection, wiring::Door,
+};
 
 /// One piece of the body, and how much of it may wait in the bridge.
 const PIECE_BYTES: usize = 16 << 10;
@@ -37,14 +34,34 @@ const BRIDGE_BYTES: usize = 2 * PIECE_BYTES;
 /// # use actix_web::{App, HttpServer, web};
 /// # async fn run(backend: yhub::Backend) -> std::io::Result<()> {
 /// let backend = web::Data::new(backend);
+/// let guard = yhub::on_connect(&backend);
 /// HttpServer::new(move || App::new().service(yhub::scope("/api/ws/v1", &backend)))
-///     .on_connect(yhub::on_connect)
+///     .on_connect(guard)
+///     .client_request_timeout(std::time::Duration::from_secs(5)) // the first head of a connection
+///     .keep_alive(std::time::Duration::from_secs(5)) // between requests
+///     .max_connections(10_000) // of each worker, sessions included
 ///     .disable_signals() // on its own, the server would end the System before `Backend::stop` has said goodbye
 ///     .bind(("127.0.0.1", 4400))?
 ///     .run()
 ///     .await
 /// # }
 /// ```
+///
+/// # What guards the server
+/// All of `limits` holds here as it does for a hub with a server of its own: sessions, messages, requests, documents, bodies, answers.
+/// What holds of *connections* is the affair of the server that takes them:
+///
+/// | bound | of a hub's own server | here |
+/// |---|---|---|
+/// | connections | `server.max_connections` | of sessions that; of connections `HttpServer::max_connections`, 25,000 a worker if not set |
+/// | connections from one address | `limits.http_connections_per_address` | the same with [`on_connect`](crate::on_connect), else none |
+/// | time for the first head | `server.head_timeout_ms` | `HttpServer::client_request_timeout`, 5 s if not set |
+/// | time for a further head | `server.head_timeout_ms` | none: `HttpServer::keep_alive` ends with the first byte of it |
+/// | a client that takes nothing of an answer | `server.write_timeout_ms` | the same with [`on_connect`](crate::on_connect), else none; of the `App`'s own answers none |
+/// | a client that takes nothing of a session | `server.stall_timeout_ms` | the same; its socket ends with [`on_connect`](crate::on_connect) |
+///
+/// Where this is not enough, put a proxy in front that holds back slow heads and slow readers, name it in `server.trusted_proxies`, and
+/// let nobody else reach the server. With TLS of the server's own, `on_connect` sees no socket, and what says so above does not hold.
 pub fn scope(path: &str, backend: &Backend) -> Scope {
     let door = web::Data::new(backend.door().clone());
     web::scope(path)
@@ -52,24 +69,6 @@ pub fn scope(path: &str, backend: &Backend) -> Scope {
         .route("/{org}/{docid}", web::get().to(join))
         .default_service(web::to(async || HttpError::NotFound))
 }
-
-/// For `HttpServer::on_connect`: lets a session end the socket of a client that takes nothing. Without it such a socket
-/// stays open until the operating system gives it up.
-pub fn on_connect(io: &dyn Any, extensions: &mut Extensions) {
-    if let Some(stream) = io.downcast_ref::<TcpStream>() {
-        let socket = SockRef::from(stream);
-        // Small answers must not wait for a delayed acknowledgement; without it they do, and nothing else is wrong.
-        let _ = socket.set_tcp_nodelay(true);
-        match socket.try_clone() {
-            Ok(socket) => drop(extensions.insert(Connection(Arc::new(socket)))),
-            Err(error) => log::warn!("a connection cannot be ended from outside: {error}"),
-        }
-    }
-}
-
-/// A second handle on a connection's socket.
-#[derive(Clone)]
-struct Connection(Arc<Socket>);
 
 async fn join(request: HttpRequest, payload: web::Payload, door: web::Data<Door>) -> HttpResponse {
     match admit(&request, payload, &door).await {
@@ -89,7 +88,10 @@ async fn admit(request: &HttpRequest, payload: web::Payload, door: &Door) -> Res
     let handshake = ws::handshake_with_protocols(request, protocol.as_slice());
     let mut accept = handshake.map_err(|error| HttpError::BadRequest { what: format!("no WebSocket handshake: {error}") })?;
     let bridge = Rc::new(RefCell::new(Bridge::default()));
-    let connection = request.conn_data::<Connection>().cloned();
+    let connection = Connection::of(request);
+    if let Some(connection) = &connection {
+        connection.is_a_session();
+    }
     let transport = Mounted { payload, read: Bytes::new(), bridge: bridge.clone(), connection };
     Session::start_on(transport, &[], params, door.node.clone(), door.registry.clone(), place);
     Ok(accept.streaming(Body(bridge)))
@@ -119,7 +121,7 @@ struct Mounted {
     payload: web::Payload,
     read: Bytes,
     bridge: Rc<RefCell<Bridge>>,
-    connection: Option<Connection>,
+    connection: Option<Rc<Connection>>,
 }
 
 impl Transport for Mounted {
@@ -169,9 +171,8 @@ impl Transport for Mounted {
     }
 
     fn abort(&mut self) {
-        if let Some(Connection(socket)) = &self.connection {
-            // It may be closed already, which is what is wanted.
-            let _ = socket.shutdown(Shutdown::Both);
+        if let Some(connection) = &self.connection {
+            connection.end();
         }
     }
 }

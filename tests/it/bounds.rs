@@ -38,7 +38,9 @@ on_one_node!(
     failing_to_show_who_one_is_has_a_rate,
     metrics_are_told_on_a_listener_of_their_own,
 );
-on_stage!(only_direct, Direct; connections_without_a_session_are_bounded, a_head_has_its_time, an_answer_that_nobody_takes_is_let_go_of);
+on_stage!(only_direct, Direct; a_head_has_its_time);
+on_stage!(without_a_session, Direct; connections_without_a_session_are_bounded, an_answer_that_nobody_takes_is_let_go_of);
+on_stage!(without_a_session_mounted, Mounted; connections_without_a_session_are_bounded, an_answer_that_nobody_takes_is_let_go_of);
 
 /// A connection to the room from an address that the proxy in front names.
 fn from(hub: &TestHub, docid: &str, address: &str) -> Connect {
@@ -488,7 +490,7 @@ async fn connections_without_a_session_are_bounded(stage: Stage) {
     drop(silent.pop());
     until("a place to be free", async || {
         let mut stream = TcpStream::connect(hub.addr()).await.ok()?;
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.ok()?;
+        stream.write_all(b"GET /api/openapi.json HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.ok()?;
         rest_of(&mut stream).await.starts_with("HTTP/1.1 200 ").then_some(())
     })
     .await;

@@ -305,7 +305,7 @@ async fn mounted(backend: Backend, tell: Tell, stopped: oneshot::Receiver<()>) {
     let server = HttpServer::new(move || {
         App::new().service(yhub::scope("/api/ws/v1", &mount)).service(yhub::http::rest_scope("/api", &mount))
     })
-    .on_connect(yhub::on_connect)
+    .on_connect(yhub::on_connect(&backend))
     .workers(2)
     .disable_signals()
     .shutdown_timeout(1)

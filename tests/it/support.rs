@@ -112,7 +112,7 @@ impl Running {
             actix_web::rt::System::new().block_on(async move {
                 let backend = Backend::start_with(&config, stores).await.unwrap();
                 match stage {
-                    Stage::Mounted => mounted(backend, tell, stopped).await,
+                    Stage::Mounted => mounted(&config, backend, tell, stopped).await,
                     Stage::Direct | Stage::Full | Stage::Three => direct(config, backend, tell, stopped).await,
                 }
             });
@@ -299,13 +299,14 @@ async fn direct(config: Config, backend: Backend, tell: Tell, stopped: oneshot::
     }
 }
 
-async fn mounted(backend: Backend, tell: Tell, stopped: oneshot::Receiver<()>) {
+async fn mounted(config: &Config, backend: Backend, tell: Tell, stopped: oneshot::Receiver<()>) {
     let backend = web::Data::new(backend);
     let mount = backend.clone();
     let server = HttpServer::new(move || {
         App::new().service(yhub::scope("/api/ws/v1", &mount)).service(yhub::http::rest_scope("/api", &mount))
     })
     .on_connect(yhub::on_connect(&backend))
+    .client_request_timeout(config.server.head_timeout_ms.into())
     .workers(2)
     .disable_signals()
     .shutdown_timeout(1)

@@ -8,7 +8,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -113,8 +113,10 @@ impl Open {
     /// Runs what serves the connection, until that ends or is overdue.
     pub(crate) async fn watch_over<T>(self, serving: impl Future<Output = T>) {
         let began = Instant::now();
+        // Dropped behind what follows: whoever sees the end of their connection finds it counted.
+        let mut serving = pin!(serving);
         tokio::select! {
-            _ = serving => {
+            _ = &mut serving => {
                 // actix-http has answered 408 then.
                 if self.watch.is_new() && began.elapsed() + CLOCK_STEP >= self.connections.head {
                     self.connections.tally.count(Bound::HeadTime);

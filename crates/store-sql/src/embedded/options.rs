@@ -27,7 +27,7 @@ pub struct EmbeddedLogOptions {
     pub queue_bytes: usize,
     /// How long a call waits for room in a queue before it is [`yhub_store::StreamLogError::Busy`].
     pub queue_wait: Duration,
-    /// At most so many operations are committed together.
+    /// At most so many operations are committed together, and one long one beyond.
     pub group_operations: usize,
     /// A group takes no further operation once it holds so many bytes of messages.
     pub group_bytes: usize,
@@ -50,7 +50,7 @@ impl EmbeddedLogOptions {
             queue_bytes: 64 << 20,
             queue_wait: Duration::from_secs(5),
             group_operations: 256,
-            group_bytes: 8 << 20,
+            group_bytes: 2 << 20,
             readers: 2,
             tail_bytes: 16 << 20,
             cached_rooms: 65_536,

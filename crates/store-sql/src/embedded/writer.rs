@@ -1,8 +1,10 @@
 //! The one thread that writes to the log: takes what waits, commits it in one transaction, then answers.
 //!
-//! While one group is being committed the next one gathers, so groups grow with the load and nobody waits for a timer.
+//! While one group is being committed the next one gathers, so groups grow with the load and nobody waits for a timer. What is short
+//! goes before what is long: an edit does not wait for the documents that somebody else brings in.
 
 use std::{
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
 };
@@ -42,6 +44,47 @@ where
 /// A job with its place in the queue, which it keeps until it is answered.
 type Queued = (Box<dyn Job>, Place);
 
+/// What weighs more is long.
+const SHORT_BYTES: usize = 64 << 10;
+
+/// What waits, taken from the queue; bounded by the places that it keeps. Whoever wants two things done in order waits for the first
+/// before they ask for the second, so nothing here depends on the order.
+#[derive(Default)]
+struct Gathered {
+    short: VecDeque<Queued>,
+    long: VecDeque<Queued>,
+}
+
+impl Gathered {
+    fn add(&mut self, job: Queued) {
+        let lane = if job.1.size_bytes <= SHORT_BYTES { &mut self.short } else { &mut self.long };
+        lane.push_back(job);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.short.is_empty() && self.long.is_empty()
+    }
+
+    /// The next group: what is short, as long as there is room, then what is long. One long one goes always with them, so that it does
+    /// not wait for ever.
+    fn group(&mut self, operations: usize, size_bytes: usize) -> Vec<Queued> {
+        let (mut group, mut weight) = (Vec::new(), 0_usize);
+        while group.len() < operations && weight < size_bytes {
+            let Some(job) = self.short.pop_front() else { break };
+            weight = weight.saturating_add(job.1.size_bytes);
+            group.push(job);
+        }
+        let mut is_first = true;
+        while is_first || (group.len() < operations && weight < size_bytes) {
+            let Some(job) = self.long.pop_front() else { break };
+            is_first = false;
+            weight = weight.saturating_add(job.1.size_bytes);
+            group.push(job);
+        }
+        group
+    }
+}
+
 /// Why a group was not committed.
 enum Failure {
     /// An operation of it failed or panicked; by themselves the others may succeed.
@@ -67,15 +110,16 @@ impl Writer {
 
     /// Serves until the queue is closed and empty.
     pub(crate) fn run(mut self, jobs: &mpsc::Receiver<Queued>) {
-        while let Ok(first) = jobs.recv() {
-            let mut size_bytes = first.1.size_bytes;
-            let mut group = vec![first];
-            while group.len() < self.options.group_operations && size_bytes < self.options.group_bytes {
-                let Ok(next) = jobs.try_recv() else { break };
-                size_bytes = size_bytes.saturating_add(next.1.size_bytes);
-                group.push(next);
+        let mut gathered = Gathered::default();
+        loop {
+            if gathered.is_empty() {
+                match jobs.recv() {
+                    Ok(job) => gathered.add(job),
+                    Err(_) => return,
+                }
             }
-            self.serve(group);
+            jobs.try_iter().for_each(|job| gathered.add(job));
+            self.serve(gathered.group(self.options.group_operations, self.options.group_bytes));
         }
     }
 
@@ -203,6 +247,25 @@ mod tests {
         );
         queue.send_past_the_bounds(call as Box<dyn Job>).expect("open");
         (jobs.recv().expect("just sent"), answer)
+    }
+
+    #[tokio::test]
+    async fn what_is_short_goes_first_and_what_is_long_does_not_wait_for_ever() {
+        let bounds = super::super::queue::Bounds { operations: 100, size_bytes: 100 << 20, wait: Duration::ZERO };
+        let (queue, jobs) = super::super::queue::Queue::<Box<dyn Job>>::new(bounds, "".into());
+        for size_bytes in [3 << 20, 1 << 20, SHORT_BYTES, SHORT_BYTES + 1, 10, 20] {
+            let (call, _) = Call::new(|_: &mut Tx<'_>| Ok::<(), OpError>(()));
+            queue.send(call as Box<dyn Job>, size_bytes).await.expect("there is room");
+        }
+        let mut gathered = Gathered::default();
+        jobs.try_iter().for_each(|job| gathered.add(job));
+        let mut next = |operations, size_bytes| {
+            gathered.group(operations, size_bytes).iter().map(|(_, place)| place.size_bytes).collect::<Vec<_>>()
+        };
+        assert_eq!(next(2, 2 << 20), [SHORT_BYTES, 10, 3 << 20]);
+        assert_eq!(next(9, 1), [20, 1 << 20]);
+        assert_eq!(next(9, 1), [SHORT_BYTES + 1]);
+        assert!(next(9, 1).is_empty());
     }
 
     fn append(name: &'static str) -> (Queued, Answer<Vec<StreamClock>>) {

@@ -23,7 +23,7 @@ use actix_web::{
 use bytes::Bytes;
 use socket2::SockRef;
 use tokio::time::{Instant, sleep_until};
-use yhub_core::limiting::{Bound, PlaceOf, Places, Tally};
+use yhub_core::limiting::{Bound, Buckets, PlaceOf, Places, Rate, Tally};
 
 use crate::{
     Config,
@@ -34,6 +34,8 @@ use crate::{
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// The clock of actix-http's timers is behind by up to so much.
 const CLOCK_STEP: Duration = Duration::from_millis(500);
+/// So many addresses are told apart by how often they connect.
+const MAX_ADDRESSES: usize = 65_536;
 /// How often a connection is looked at that is not waited for.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What somebody is told who has too many, without being listened to.
@@ -44,6 +46,9 @@ const REFUSAL: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\ncon
 pub(crate) struct Connections {
     open: Arc<Places<IpAddr>>,
     per_address: usize,
+    coming: Arc<Buckets<IpAddr>>,
+    rate: Rate,
+    started: Instant,
     proxies: Proxies,
     head: Duration,
     write: Duration,
@@ -55,6 +60,9 @@ impl Connections {
         Self {
             open: Arc::default(),
             per_address: config.limits.http_connections_per_address,
+            coming: Arc::new(Buckets::new(MAX_ADDRESSES)),
+            rate: Rate::per_second(config.limits.http_connections_per_second, config.limits.burst_seconds),
+            started: Instant::now(),
             proxies,
             head: config.server.head_timeout_ms.duration(),
             write: config.server.write_timeout_ms.duration(),
@@ -78,15 +86,25 @@ impl Connections {
         let _ = SockRef::from(io).set_tcp_user_timeout(Some(self.write * 2));
         let address = io.peer_addr().ok().map(|peer| Client { address: peer.ip().to_canonical() }.key());
         // A proxy speaks for many.
-        let counted = address.filter(|address| self.per_address > 0 && !self.proxies.trusts(*address));
+        let counted = address.filter(|address| !self.proxies.trusts(*address));
         let Some(address) = counted else { return Some(None) };
-        let place = self.open.take(address, self.per_address);
-        if place.is_none() {
-            self.tally.count(Bound::HttpConnections);
+        let place = self.place(address).inspect_err(|bound| {
+            self.tally.count(*bound);
             // Whether it is heard is not our affair.
             let _ = SockRef::from(io).send(REFUSAL);
+        });
+        place.ok()
+    }
+
+    fn place(&self, address: IpAddr) -> Result<Option<PlaceOf<IpAddr>>, Bound> {
+        if !self.rate.is_none() {
+            let now_ms = self.started.elapsed().as_millis() as u64;
+            self.coming.try_take(address, &self.rate, now_ms).map_err(|_| Bound::HttpConnectionRate)?;
         }
-        place.map(Some)
+        match self.per_address {
+            0 => Ok(None),
+            most => self.open.take(address, most).map(Some).ok_or(Bound::HttpConnections),
+        }
     }
 
     /// Ends, and is counted, when a client has taken nothing of an answer for too long; for whoever can watch no more than that.

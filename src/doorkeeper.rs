@@ -24,6 +24,7 @@ use crate::{
     http::HttpError,
     issued::{self, Issued},
     limiting::AuthGuard,
+    peer::Client,
 };
 
 /// Lets callers in, or says why not. Cheap to clone.
@@ -110,12 +111,8 @@ impl Doorkeeper {
         if !self.0.only_open {
             self.0.guard.may_try(client)?;
         }
-        let caller = self.identified(head, user, place, origin.clone()).await;
+        let caller = self.identified(head, user, place, client, origin.clone()).await;
         if let Err(HttpError::Unauthorized { why }) = &caller {
-            // Who shows nothing has not guessed.
-            if credentials::of_request(head).is_ok_and(|shown| shown.is_some()) {
-                self.0.guard.failed(client);
-            }
             self.0
                 .audit
                 .refused(AuditRecord { detail: why.clone(), ..self.0.audit.record(None, "denied", place, "refused", &origin) });
@@ -128,8 +125,16 @@ impl Doorkeeper {
         head: &RequestHead,
         user: Option<&str>,
         place: Target<'_>,
+        client: Client,
         origin: Arc<Origin>,
     ) -> Result<Caller, HttpError> {
+        let refused = |error: AuthError| {
+            // Neither who shows nothing nor who comes with what was good has guessed.
+            if let AuthError::Refused { .. } = error {
+                self.0.guard.failed(client);
+            }
+            of_auth(&error, Right::Read)
+        };
         let shown = if self.0.only_open { None } else { credentials::of_request(head)? };
         let credential = match shown {
             None => None,
@@ -139,10 +144,9 @@ impl Doorkeeper {
                     why: "access tokens are not taken from addresses; send it in a header, or ask for a ticket with it".into(),
                 });
             }
-            Some((text, _)) => Some(Secret::new(&text).map_err(|error| of_auth(&error, Right::Read))?),
+            Some((text, _)) => Some(Secret::new(&text).map_err(refused)?),
         };
-        let mut caller =
-            self.0.recognise(credential, place, Freshness::Cached, origin).await.map_err(|error| of_auth(&error, Right::Read))?;
+        let mut caller = self.0.recognise(credential, place, Freshness::Cached, origin).await.map_err(refused)?;
         if let (Via::Open, Some(user)) = (caller.who.via, user) {
             caller.who = Arc::new(Identity::anonymous(user));
         }
@@ -302,7 +306,7 @@ impl Pass for RoomPass {
 /// What is answered to who is not let in, who wants to do what takes `right`.
 fn of_auth(error: &AuthError, right: Right) -> HttpError {
     match error {
-        AuthError::Missing | AuthError::Refused { .. } => HttpError::Unauthorized { why: error.to_string() },
+        AuthError::Missing | AuthError::Refused { .. } | AuthError::Expired => HttpError::Unauthorized { why: error.to_string() },
         AuthError::Denied => HttpError::NoAccess { needs: right.name() },
         AuthError::Unavailable { .. } => {
             log::warn!("a caller is told to come again: {error}");

@@ -195,7 +195,7 @@ impl Issued {
         let (identity, grants, expires_ms) =
             read_ticket(&says).ok_or_else(|| refused("the ticket says nothing that is understood"))?;
         if expires_ms <= self.0.time.now_ms() {
-            return Err(refused("it has expired"));
+            return Err(AuthError::Expired);
         }
         self.still(&identity, Freshness::Cached).await?;
         Ok(Caller::new(identity, Some(grants), Some(expires_ms)))
@@ -232,7 +232,7 @@ impl Issued {
         if found.is_revoked {
             return Err(refused("the access token is revoked"));
         }
-        if found.is_alive(self.0.time.now_ms()) { Ok(()) } else { Err(refused("it has expired")) }
+        if found.is_alive(self.0.time.now_ms()) { Ok(()) } else { Err(AuthError::Expired) }
     }
 }
 

@@ -36,6 +36,8 @@ section! {
         connections_per_org: usize = 0, 0..=1_000_000;
         /// Connections from one address that are no WebSocket, or none yet. Not for proxies that are trusted.
         http_connections_per_address: usize = 2_000, 0..=1_000_000;
+        /// Connections that one address opens, of whatever kind. Not for proxies that are trusted.
+        http_connections_per_second: usize = 500, 0..=1_000_000;
         /// What was not used of a rate is kept for so many seconds.
         burst_seconds: usize = 10, 1..=3_600;
         /// Messages of one WebSocket connection, pings and presence too. Beyond it the connection is not read for a while; nothing is

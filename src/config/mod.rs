@@ -175,6 +175,7 @@ impl Config {
         (limits.address_messages_per_second, limits.address_bytes_per_second) = (0, 0);
         (limits.room_messages_per_second, limits.room_bytes_per_second) = (0, 0);
         (limits.awareness_per_second, limits.awareness_bytes_per_second) = (0, 0);
+        limits.http_connections_per_second = 0;
         (limits.upgrades_per_second, limits.rest_per_second, limits.rest_per_second_of_user) = (0, 0, 0);
         config
     }

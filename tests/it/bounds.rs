@@ -21,7 +21,10 @@ use yhub_testkit::{
     until, within,
 };
 
-use crate::support::{ORG, Stage, TestHub};
+use crate::{
+    access::{SECRET, signed},
+    support::{ORG, Stage, TestHub},
+};
 
 on_one_node!(
     sessions_of_one_address_are_bounded_whatever_proxies_say,
@@ -39,8 +42,8 @@ on_one_node!(
     metrics_are_told_on_a_listener_of_their_own,
 );
 on_stage!(only_direct, Direct; a_head_has_its_time);
-on_stage!(without_a_session, Direct; connections_without_a_session_are_bounded, an_answer_that_nobody_takes_is_let_go_of);
-on_stage!(without_a_session_mounted, Mounted; connections_without_a_session_are_bounded, an_answer_that_nobody_takes_is_let_go_of);
+on_stage!(without_a_session, Direct; connections_have_a_rate, connections_without_a_session_are_bounded, an_answer_that_nobody_takes_is_let_go_of);
+on_stage!(without_a_session_mounted, Mounted; connections_have_a_rate, connections_without_a_session_are_bounded, an_answer_that_nobody_takes_is_let_go_of);
 
 /// A connection to the room from an address that the proxy in front names.
 fn from(hub: &TestHub, docid: &str, address: &str) -> Connect {
@@ -410,7 +413,8 @@ async fn a_head_that_is_too_long_is_refused(stage: Stage) {
 
 async fn failing_to_show_who_one_is_has_a_rate(stage: Stage) {
     let change = |config: &mut yhub::Config| {
-        config.auth.mode = AuthMode::Token.into();
+        config.auth.mode = vec![AuthMode::Jwt, AuthMode::Token].into();
+        config.jwt.secret = Some(SECRET.into());
         config.server.trusted_proxies = vec!["127.0.0.1".into()];
         config.limits.failed_auth_per_minute = 2;
     };
@@ -420,9 +424,11 @@ async fn failing_to_show_who_one_is_has_a_rate(stage: Stage) {
         let connect = token.iter().fold(connect, |connect, token| connect.header("authorization", &format!("Bearer {token}")));
         connect.open().await.err().expect("it is no token").status
     };
+    let over = signed(&json!({ "sub": "ann", "exp": 1 }));
     for _ in 0..2 {
-        // Who shows nothing has not guessed.
+        // Neither who shows nothing nor who comes with what was good has guessed.
         assert_eq!(try_from("203.0.113.1", None).await, 401);
+        assert_eq!(try_from("203.0.113.1", Some(&over)).await, 401);
         assert_eq!(try_from("203.0.113.1", Some("a-guess")).await, 401);
     }
     assert_eq!(try_from("203.0.113.1", Some("a-guess")).await, 429);
@@ -494,6 +500,30 @@ async fn connections_without_a_session_are_bounded(stage: Stage) {
         rest_of(&mut stream).await.starts_with("HTTP/1.1 200 ").then_some(())
     })
     .await;
+}
+
+async fn connections_have_a_rate(stage: Stage) {
+    let change = |config: &mut yhub::Config| {
+        // So slow that nothing comes in while the test runs.
+        config.limits.burst_seconds = 3;
+        config.limits.http_connections_per_second = 1;
+    };
+    let hub = TestHub::with(stage, change).await;
+    let mut session = hub.client("a").await;
+    session.sync().await;
+    let mut silent = Vec::new();
+    let answer = loop {
+        let mut stream = TcpStream::connect(hub.addr()).await.unwrap();
+        if tokio::time::timeout(Duration::from_millis(500), stream.readable()).await.is_ok() {
+            break rest_of(&mut stream).await;
+        }
+        silent.push(stream);
+        assert!(silent.len() < 10, "nobody was refused");
+    };
+    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("retry-after: "), "{answer}");
+    assert_eq!(hub.limited(Bound::HttpConnectionRate), 1);
+    let elsewhere = hub.connect("a").from(std::net::Ipv4Addr::new(127, 0, 0, 9));
+    elsewhere.open().await.unwrap().sync().await;
 }
 
 async fn a_head_has_its_time(stage: Stage) {

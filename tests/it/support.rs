@@ -378,6 +378,7 @@ pub(crate) fn binary(dir: &Path) -> Launch {
         .set("limits.room_bytes_per_second", 0)
         .set("limits.awareness_per_second", 0)
         .set("limits.awareness_bytes_per_second", 0)
+        .set("limits.http_connections_per_second", 0)
         .set("limits.upgrades_per_second", 0)
         .set("limits.rest_per_second", 0)
         .set("limits.rest_per_second_of_user", 0)

@@ -134,7 +134,7 @@ impl Authenticator {
     /// says so.
     ///
     /// # Errors
-    /// [`AuthError::Denied`] if that is nothing; [`AuthError::Refused`] if their credential has ended;
+    /// [`AuthError::Denied`] if that is nothing; [`AuthError::Expired`] if their credential has ended;
     /// [`AuthError::Unavailable`].
     pub async fn access(
         &self,
@@ -144,7 +144,7 @@ impl Authenticator {
         freshness: Freshness,
     ) -> Result<Allowed, AuthError> {
         if caller.expires_ms.is_some_and(|expires_ms| expires_ms <= self.time.now_ms()) {
-            return Err(AuthError::refused("it has expired"));
+            return Err(AuthError::Expired);
         }
         let known = |access| Allowed { access, expires_ms: caller.expires_ms };
         let allowed = match (&caller.grants, caller.identity.via) {

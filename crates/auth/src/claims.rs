@@ -95,7 +95,7 @@ impl Times {
         let exp_ms = time_ms(claims, "exp")?.ok_or_else(|| AuthError::refused("it has no `exp`: it would hold for ever"))?;
         let end_ms = exp_ms.saturating_add(leeway_ms);
         if end_ms <= now_ms {
-            return Err(AuthError::refused("it has expired"));
+            return Err(AuthError::Expired);
         }
         let iat_ms = time_ms(claims, "iat")?;
         let is_ahead = |time_ms: u64| time_ms > now_ms.saturating_add(leeway_ms);

@@ -17,6 +17,9 @@ pub enum AuthError {
         /// What is wrong with it. Says nothing of its content nor of keys, so that it may be told to whoever sent it.
         why: Cow<'static, str>,
     },
+    /// The credential was good, and is over. Status 401. Whoever shows it has not guessed.
+    #[error("the credential is refused: it has expired; get a new one")]
+    Expired,
     /// It is known who they are, and they may not. Status 403.
     #[error("it is known who this is, and they may not do this here")]
     Denied,

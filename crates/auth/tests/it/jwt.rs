@@ -29,7 +29,7 @@ fn check(signer: &Signer, token: &str) -> Result<Caller, AuthError> {
 /// Why it is refused, and that nothing of the token is said.
 fn why(signer: &Signer, token: &str) -> String {
     match check(signer, token) {
-        Err(error @ AuthError::Refused { .. }) => {
+        Err(error @ (AuthError::Refused { .. } | AuthError::Expired)) => {
             let told = format!("{error} {error:?}");
             for part in token.split('.').filter(|part| part.len() > 8) {
                 assert!(!told.contains(part), "{told}");

@@ -92,6 +92,8 @@ bounds! {
     RoomConnections = "room_connections", "limits.connections_per_room", Answer::Status(503);
     /// Connections from one address that are no sessions (yet).
     HttpConnections = "http_connections", "limits.http_connections_per_address", Answer::Status(429);
+    /// Connections that one address opens, before anything is read from them.
+    HttpConnectionRate = "http_connection_rate", "limits.http_connections_per_second", Answer::Status(429);
     /// Time for the head of a request.
     HeadTime = "head_time", "server.head_timeout_ms", Answer::Status(408);
     /// Size of the head of a request.

@@ -80,20 +80,25 @@ impl Connections {
 
     /// The place of a connection, if it is counted. `None`: there are too many, and it has been told so.
     pub(crate) fn take(&self, io: &TcpStream) -> Option<Option<PlaceOf<IpAddr>>> {
-        // What was sent and is not taken is held by the operating system, also after we have let go of the connection; which comes
-        // first, so that it is counted.
-        #[cfg(target_os = "linux")]
-        let _ = SockRef::from(io).set_tcp_user_timeout(Some(self.write * 2));
         let address = io.peer_addr().ok().map(|peer| Client { address: peer.ip().to_canonical() }.key());
         // A proxy speaks for many.
         let counted = address.filter(|address| !self.proxies.trusts(*address));
-        let Some(address) = counted else { return Some(None) };
-        let place = self.place(address).inspect_err(|bound| {
-            self.tally.count(*bound);
-            // Whether it is heard is not our affair.
-            let _ = SockRef::from(io).send(REFUSAL);
-        });
-        place.ok()
+        let place = counted.map_or(Ok(None), |address| self.place(address));
+        match place {
+            Ok(place) => {
+                // What was sent and is not taken is held by the operating system, also after we have let go of the connection; which
+                // comes first, so that it is counted.
+                #[cfg(target_os = "linux")]
+                let _ = SockRef::from(io).set_tcp_user_timeout(Some(self.write * 2));
+                Some(place)
+            }
+            Err(bound) => {
+                self.tally.count(bound);
+                // Whether it is heard is not our affair.
+                let _ = SockRef::from(io).send(REFUSAL);
+                None
+            }
+        }
     }
 
     fn place(&self, address: IpAddr) -> Result<Option<PlaceOf<IpAddr>>, Bound> {

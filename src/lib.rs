@@ -309,10 +309,11 @@ fn serve(
             .tcp()
             .map_err(|_| ());
         apply_fn_factory(http, move |io: TcpStream, http| {
-            let open = connections.open(&io, &watches).map(|open| (open, http.call(io)));
+            // In a box, which is small to move: most of those that come in a flood are refused.
+            let open = connections.open(&io, &watches).map(|open| Box::pin(open.watch_over(http.call(io))));
             async move {
-                if let Some((open, serving)) = open {
-                    open.watch_over(serving).await;
+                if let Some(open) = open {
+                    open.await;
                 }
                 Ok::<_, ()>(())
             }

@@ -98,7 +98,7 @@ capability('alone, with and without awareness: connected through two minutes of 
   await Promise.all([silent.synced(), shown.synced()])
   await pause(SILENCE_MS)
   for (const client of [silent, shown]) {
-    assert.deepEqual(client.traffic.closes, [], `close codes of ${client.name}`)
+    assert.deepEqual(client.traffic.closes, [], `close codes of ${client.name}: ${client.traffic.reasons}`)
     assert.equal(client.traffic.opened, 1, `sockets that ${client.name} opened`)
     assert.ok(client.provider.wsconnected)
     // The link is not only open, it works.

@@ -13,11 +13,12 @@ export class Traffic {
   /** Payload bytes and frames received since the last `reset`. */
   bytes = 0
   frames = 0
-  /** Sockets that were made, that opened, that are open now, and the close codes seen, since the start. */
+  /** Sockets that were made, that opened, that are open now, and the close codes and reasons seen, since the start. */
   attempts = 0
   opened = 0
   live = 0
   closes = []
+  reasons = []
   /** HTTP statuses with which upgrades were refused. */
   refusals = []
   /** Subprotocol of the open socket. */
@@ -43,7 +44,10 @@ export function tappedSocket (traffic, protocols) {
         traffic.protocol = this.protocol
         this.once('close', () => traffic.live--)
       })
-      this.on('close', (code) => traffic.closes.push(code))
+      this.on('close', (code, reason) => {
+        traffic.closes.push(code)
+        traffic.reasons.push(String(reason))
+      })
       // Without a listener an error while connecting (nobody listens there yet) would end the process.
       this.on('error', ({ message }) => {
         const [, status] = /Unexpected server response: (\d+)/.exec(message) ?? []

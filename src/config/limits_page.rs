@@ -41,8 +41,8 @@ org as it stands in paths; in the environment `YHUB__LIMITS__ORGS`, with commas 
 - **Loads and histories** wait in turn, for at most `room.load_timeout_ms`; `limits.concurrent_loads` and
   `limits.concurrent_histories` say how many are worked on. Behind that, `compute.queue` and `compute.threads` bound the computing itself.
 - **Mounted** in somebody's actix-web server, `server.head_timeout_ms` is not looked at: that server has `client_request_timeout` and
-  `keep_alive`, and `max_connections` of its own. `limits.http_connections_per_address` and `server.write_timeout_ms` hold there if it is
-  given `yhub::on_connect`, the latter for answers of the hub. The documentation of `yhub::scope` has all of it.
+  `keep_alive`, and `max_connections` of its own. `limits.http_connections_per_address`, `limits.http_connections_per_second` and
+  `server.write_timeout_ms` hold there if it is given `yhub::on_connect`, the last for answers of the hub. The documentation of `yhub::scope` has all of it.
 - **Failed attempts** are made with what never was good. Neither who shows nothing nor who comes with what has expired has guessed.
 - **Metrics** are told where `server.metrics` says, and nowhere else: on the public port they would say to everybody which bound to push at.
 ";

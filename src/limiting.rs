@@ -28,9 +28,19 @@ const COME_AGAIN_S: u64 = 5;
 pub(crate) fn limiting(config: &Config) -> Limiting {
     let orgs = org_limits(&config.limits).into_iter().filter_map(Result::ok);
     let quotas = Quotas::new(quota(&config.limits), orgs.map(|(org, limits)| (org, quota(&limits))));
-    let Limits { connections_per_address, address_messages_per_second, address_bytes_per_second, .. } = config.limits;
+    let Limits { connections_per_address, address_messages_per_second, address_bytes_per_second, unfinished_bytes, .. } =
+        config.limits;
     let address = pace(&config.limits, address_messages_per_second, address_bytes_per_second);
-    Limiting { quotas, connections_per_address, address, ..Limiting::default() }
+    // The longest message that may be sent can be.
+    let longest = config.server.max_message_bytes.saturating_add(1 << 20);
+    Limiting {
+        tally: Arc::default(),
+        quotas,
+        connections_per_address,
+        address,
+        unfinished_bytes: unfinished_bytes.max(longest),
+        unfinished_bytes_of_address: (unfinished_bytes / 4).max(longest),
+    }
 }
 
 fn pace(limits: &Limits, messages: usize, bytes: usize) -> PaceRates {

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use yhub_core::{
     RoomId,
-    limiting::{Bound, Paces, PlaceOf, Places, Quota, SharedPace},
+    limiting::{Bound, Limiting, Paces, PlaceOf, Places, Quota, Share, SharedPace, Shares},
 };
 
 use crate::node::Node;
@@ -33,10 +33,11 @@ pub(crate) struct Admission {
     address_paces: Paces<IpAddr>,
     user_paces: Paces<(String, String)>,
     room_paces: Paces<RoomId>,
+    unfinished: Arc<Shares<IpAddr>>,
 }
 
-impl Default for Admission {
-    fn default() -> Self {
+impl Admission {
+    pub(crate) fn new(limiting: &Limiting) -> Self {
         Self {
             addresses: Arc::default(),
             orgs: Arc::default(),
@@ -45,6 +46,7 @@ impl Default for Admission {
             address_paces: Paces::new(MAX_PACES),
             user_paces: Paces::new(MAX_PACES),
             room_paces: Paces::new(MAX_PACES),
+            unfinished: Arc::new(Shares::new(limiting.unfinished_bytes, limiting.unfinished_bytes_of_address)),
         }
     }
 }
@@ -57,6 +59,7 @@ pub struct Place {
     _user: Option<PlaceOf<(String, String)>>,
     _room: Option<PlaceOf<RoomId>>,
     paces: PlacePaces,
+    unfinished: Share<IpAddr>,
 }
 
 /// The paces that a session keeps together with others.
@@ -70,6 +73,11 @@ pub(crate) struct PlacePaces {
 impl Place {
     pub(crate) fn paces(&self) -> &PlacePaces {
         &self.paces
+    }
+
+    /// So many bytes of a message have come whose end has not. `false`: there is no room for them.
+    pub(crate) fn hold_unfinished(&mut self, size_bytes: usize) -> bool {
+        self.unfinished.set(size_bytes)
     }
 }
 
@@ -93,7 +101,7 @@ impl Node {
         let Quota { connections, connections_per_user, connections_per_room, .. } = *quota;
         let admission = self.admission();
         // What is taken before a bound is reached is given back with the place.
-        let mut place = self.open_place().ok_or(Bound::NodeConnections)?;
+        let mut place = self.open_place(arrival.address).ok_or(Bound::NodeConnections)?;
         let most = self.limiting.connections_per_address;
         if most > 0 {
             let taken = admission.addresses.take(arrival.address, most);
@@ -121,9 +129,10 @@ impl Node {
         Ok(place)
     }
 
-    /// A place of which nothing is counted but that it is open; `None` if [`crate::NodeParts::max_connections`] are.
-    pub fn open_place(self: &Arc<Self>) -> Option<Place> {
-        let paces = PlacePaces::default();
-        self.take_place().then(|| Place { node: self.clone(), _address: None, _org: None, _user: None, _room: None, paces })
+    /// A place of which nothing is counted but that it is open, and what its messages hold; `None` if
+    /// [`crate::NodeParts::max_connections`] are.
+    pub fn open_place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let (paces, unfinished) = (PlacePaces::default(), self.admission().unfinished.share(address));
+        self.take_place().then(|| Place { node: self.clone(), _address: None, _org: None, _user: None, _room: None, paces, unfinished })
     }
 }

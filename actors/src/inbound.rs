@@ -14,6 +14,8 @@ const CONTROL: u8 = 0x08;
 pub(crate) enum Received {
     /// A whole message.
     Message(Bytes),
+    /// A part of a message that is not its last.
+    Fragment,
     /// A ping with its payload, at most 125 bytes.
     Ping(Bytes),
     /// A pong.
@@ -35,44 +37,51 @@ impl Inbound {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// How many bytes have come of what is not whole yet.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.bytes.len() + self.fragments.as_ref().map_or(0, BytesMut::len)
+    }
+
     /// The next thing that has arrived whole. `Err` closes the session: a frame that announces more than
     /// `max_message_bytes` is refused by its header, before it is buffered.
     pub(crate) fn next(&mut self, max_message_bytes: usize) -> Result<Option<Received>, Close> {
-        loop {
-            let announced = match announced_bytes(&self.bytes) {
-                Some(announced) => announced,
-                None => return Ok(self.wait()),
-            };
-            let held = self.fragments.as_ref().map_or(0, BytesMut::len);
-            if announced.saturating_add(held as u64) > max_message_bytes as u64 {
-                return Err(Close::TOO_LARGE);
+        let announced = match announced_bytes(&self.bytes) {
+            Some(announced) => announced,
+            None => return Ok(self.wait()),
+        };
+        let held = self.fragments.as_ref().map_or(0, BytesMut::len);
+        if announced.saturating_add(held as u64) > max_message_bytes as u64 {
+            return Err(Close::TOO_LARGE);
+        }
+        let first = self.bytes[0];
+        if first & CONTROL != 0 && (announced > MAX_CONTROL_BYTES || first & FINISHED == 0) {
+            return Err(Close::malformed("a control frame in fragments or of more than 125 bytes"));
+        }
+        // The parser reserves what a frame announces, up to the size it is given: nothing before as much has arrived.
+        let has_arrived = self.bytes.len() as u64 >= announced;
+        let parsed = Parser::parse(&mut self.bytes, true, if has_arrived { max_message_bytes } else { 0 });
+        let Some((finished, code, payload)) = parsed.map_err(|error| broken(&error))? else { return Ok(self.wait()) };
+        let payload = payload.unwrap_or_default();
+        match (code, finished, self.fragments.is_some()) {
+            (OpCode::Ping, ..) => Ok(Some(Received::Ping(payload.freeze()))),
+            (OpCode::Pong, ..) => Ok(Some(Received::Pong)),
+            (OpCode::Close, ..) => Ok(Some(Received::Close)),
+            (OpCode::Text, ..) => Err(Close::malformed("a text message; this protocol is binary")),
+            (OpCode::Binary, true, false) => Ok(Some(Received::Message(payload.freeze()))),
+            (OpCode::Binary, false, false) => {
+                self.fragments = Some(payload);
+                Ok(Some(Received::Fragment))
             }
-            let first = self.bytes[0];
-            if first & CONTROL != 0 && (announced > MAX_CONTROL_BYTES || first & FINISHED == 0) {
-                return Err(Close::malformed("a control frame in fragments or of more than 125 bytes"));
-            }
-            // The parser reserves what a frame announces, up to the size it is given: nothing before as much has arrived.
-            let has_arrived = self.bytes.len() as u64 >= announced;
-            let parsed = Parser::parse(&mut self.bytes, true, if has_arrived { max_message_bytes } else { 0 });
-            let Some((finished, code, payload)) = parsed.map_err(|error| broken(&error))? else { return Ok(self.wait()) };
-            let payload = payload.unwrap_or_default();
-            match (code, finished, self.fragments.is_some()) {
-                (OpCode::Ping, ..) => return Ok(Some(Received::Ping(payload.freeze()))),
-                (OpCode::Pong, ..) => return Ok(Some(Received::Pong)),
-                (OpCode::Close, ..) => return Ok(Some(Received::Close)),
-                (OpCode::Text, ..) => return Err(Close::malformed("a text message; this protocol is binary")),
-                (OpCode::Binary, true, false) => return Ok(Some(Received::Message(payload.freeze()))),
-                (OpCode::Binary, false, false) => self.fragments = Some(payload),
-                (OpCode::Continue, finished, true) => {
-                    let mut whole = self.fragments.take().expect("there are fragments: matched above");
-                    whole.unsplit(payload);
-                    if finished {
-                        return Ok(Some(Received::Message(whole.freeze())));
-                    }
-                    self.fragments = Some(whole);
+            (OpCode::Continue, finished, true) => {
+                let mut whole = self.fragments.take().expect("there are fragments: matched above");
+                whole.unsplit(payload);
+                if finished {
+                    return Ok(Some(Received::Message(whole.freeze())));
                 }
-                _ => return Err(Close::malformed("a fragment out of place")),
+                self.fragments = Some(whole);
+                Ok(Some(Received::Fragment))
             }
+            _ => Err(Close::malformed("a fragment out of place")),
         }
     }
 
@@ -109,6 +118,16 @@ mod tests {
         let mut out = BytesMut::new();
         Parser::write_message(&mut out, payload, code, fin, true);
         out
+    }
+
+    /// The next thing but fragments.
+    fn next(inbound: &mut Inbound, max_message_bytes: usize) -> Result<Option<Received>, Close> {
+        loop {
+            match inbound.next(max_message_bytes) {
+                Ok(Some(Received::Fragment)) => {}
+                other => return other,
+            }
+        }
     }
 
     #[test]
@@ -155,11 +174,11 @@ mod tests {
         inbound.extend(&client_frame(OpCode::Binary, false, &[1; 60]));
         inbound.extend(&client_frame(OpCode::Ping, true, b"p"));
         inbound.extend(&client_frame(OpCode::Continue, true, &[2; 40]));
-        assert_eq!(inbound.next(100), Ok(Some(Received::Ping(Bytes::from_static(b"p")))));
-        assert!(matches!(inbound.next(100), Ok(Some(Received::Message(m))) if m.len() == 100));
+        assert_eq!(next(&mut inbound, 100), Ok(Some(Received::Ping(Bytes::from_static(b"p")))));
+        assert!(matches!(next(&mut inbound, 100), Ok(Some(Received::Message(m))) if m.len() == 100));
         inbound.extend(&client_frame(OpCode::Binary, false, &[1; 60]));
         inbound.extend(&client_frame(OpCode::Continue, true, &[2; 41]));
-        assert_eq!(inbound.next(100), Err(Close::TOO_LARGE));
+        assert_eq!(next(&mut inbound, 100), Err(Close::TOO_LARGE));
     }
 
     #[test]
@@ -172,7 +191,7 @@ mod tests {
         ] {
             let mut inbound = Inbound::default();
             inbound.extend(&wire);
-            assert_eq!(inbound.next(100).unwrap_err().code, 4400, "{wire:?}");
+            assert_eq!(next(&mut inbound, 100).unwrap_err().code, 4400, "{wire:?}");
         }
     }
 }

@@ -99,13 +99,14 @@ impl Node {
     pub fn new(parts: NodeParts) -> Arc<Self> {
         let started = tokio::time::Instant::now();
         let health = CompactionHealth::new(parts.worker.poison.clone(), started);
+        let admission = Admission::new(&parts.limiting);
         Arc::new(Self {
             parts,
             started,
             health,
             next_session: AtomicU64::new(1),
             open: AtomicUsize::new(0),
-            admission: Admission::default(),
+            admission,
             checks: Mutex::default(),
         })
     }

@@ -58,6 +58,10 @@ section! {
         room_messages_per_second: usize = 5_000, 0..=10_000_000;
         /// Bytes of them.
         room_bytes_per_second: usize = 16 << 20, 0..=1 << 40;
+        /// Bytes of WebSocket messages whose end has not come, of all connections together; those of one address hold a quarter, or one
+        /// message of `server.max_message_bytes`. Messages of up to 64 KiB are not counted. A connection that would hold more is closed
+        /// with 1013; so is one whose message is a minute old and comes more slowly than 16 KiB a second.
+        unfinished_bytes: usize = 256 << 20, 1 << 20..=1 << 40;
         /// Presence messages of one WebSocket connection that are passed on. Beyond it the newest waits and takes the place of older
         /// ones.
         awareness_per_second: usize = 50, 0..=1_000_000;

@@ -103,7 +103,7 @@ impl<T: Transport> Session<T> {
         let spread = (id.0 as f64 * 0.618_033_988_749_895).fract();
         let standing = Standing::new(params.level, expires_ms, now_ms, spread, node.access_policy.clone());
         let quota = node.limiting.quotas.of(params.room.org()).clone();
-        let session = Self {
+        let mut session = Self {
             id,
             core: SessionCore::new(standing, now_ms),
             params: Arc::new(params),
@@ -125,6 +125,7 @@ impl<T: Transport> Session<T> {
             pace: SessionPace::new(quota, now_ms),
             place,
         };
+        session.spend_bytes(read.len());
         session.start();
     }
 

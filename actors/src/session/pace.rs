@@ -44,7 +44,12 @@ impl SessionPace {
 impl<T: Transport> Session<T> {
     /// May the next message be read? If a rate keeps it from that, the session is woken when it may.
     pub(super) fn may_read(&mut self, corked: bool, ctx: &mut Context<Self>) -> bool {
-        !self.busy && !corked && self.core.may_read(&self.node.session_limits) && self.keeps_pace(ctx)
+        let may_read = !self.busy && !corked && self.core.may_read(&self.node.session_limits) && self.keeps_pace(ctx);
+        if !may_read {
+            // While we do not read, silence is our doing.
+            self.core.on_not_read(self.node.uptime_ms());
+        }
+        may_read
     }
 
     fn keeps_pace(&mut self, ctx: &mut Context<Self>) -> bool {
@@ -75,22 +80,32 @@ impl<T: Transport> Session<T> {
         if !std::mem::replace(&mut self.pace.is_held_up, true) {
             self.node.limiting.tally.count(bound);
         }
-        // While we do not read, silence is our doing.
-        self.core.on_received(now_ms);
         self.look_again_in(wait_ms, ctx);
         false
     }
 
-    /// A message has come.
-    pub(super) fn spend(&mut self, size_bytes: usize, is_presence: bool) {
+    /// So many bytes have come, of whatever: also a message that never ends is paid for.
+    pub(super) fn spend_bytes(&mut self, size_bytes: usize) {
         let now_ms = self.node.uptime_ms();
         let pace = &mut self.pace;
-        pace.own.spend(&pace.quota.session, size_bytes, now_ms);
+        pace.own.spend_bytes(&pace.quota.session, size_bytes, now_ms);
         let shared = self.place.paces();
-        // Presence reaches the room at a rate of its own.
-        let room = shared.room.as_ref().filter(|_| !is_presence);
-        for pace in [shared.user.as_ref(), shared.address.as_ref(), room].into_iter().flatten() {
-            pace.spend(size_bytes, now_ms);
+        for pace in [&shared.user, &shared.address].into_iter().flatten() {
+            pace.spend_bytes(size_bytes, now_ms);
+        }
+    }
+
+    /// A frame has come, the bytes of which are paid for. What of it goes `to_room` is counted there.
+    pub(super) fn spend_frame(&mut self, to_room: Option<usize>) {
+        let now_ms = self.node.uptime_ms();
+        let pace = &mut self.pace;
+        pace.own.spend(&pace.quota.session, 0, now_ms);
+        let shared = self.place.paces();
+        for pace in [&shared.user, &shared.address].into_iter().flatten() {
+            pace.spend(0, now_ms);
+        }
+        if let (Some(room), Some(size_bytes)) = (&shared.room, to_room) {
+            room.spend(size_bytes, now_ms);
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 use actix::{fut::ActorFuture, prelude::*};
 use bytes::Bytes;
 use tokio::io::ReadBuf;
-use yhub_core::{Close, Intent, prepare_update};
+use yhub_core::{Close, Intent, limiting::Bound, prepare_update};
 
 use super::{CLOSE_WITHIN, Session, Stage};
 use crate::{
@@ -27,6 +27,9 @@ const READ_BYTES: usize = 64 << 10;
 const READS_PER_POLL: usize = 4;
 /// So many pieces a write.
 const PIECES: usize = 32;
+/// Of a message that is not whole so much is nobody's concern; what is more is counted in pieces.
+const UNCOUNTED_BYTES: usize = 64 << 10;
+const COUNTED_BYTES: usize = 1 << 20;
 /// A longer update is looked through in the compute pool.
 const INLINE_UPDATE_BYTES: usize = 16 << 10;
 
@@ -149,6 +152,10 @@ impl<T: Transport> Session<T> {
                     }
                 }
             }
+            if let Err(close) = self.hold_unfinished() {
+                self.outbox.close(close);
+                return Ok(());
+            }
             if !self.may_read(corked, ctx) {
                 // Credit, an uncorking, the end of the computation or of a pause wakes us.
                 return Ok(());
@@ -168,6 +175,7 @@ impl<T: Transport> Session<T> {
                 Poll::Pending => Ok(Poll::Pending),
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                     self.core.on_received(self.node.uptime_ms());
+                    self.spend_bytes(buffer.filled().len());
                     self.inbound.extend(buffer.filled());
                     Ok(Poll::Ready(()))
                 }
@@ -176,19 +184,37 @@ impl<T: Transport> Session<T> {
         })
     }
 
+    /// Counts what has come of a message that is not whole, or of several that are not looked at yet.
+    fn hold_unfinished(&mut self) -> Result<(), Close> {
+        let size_bytes = self.inbound.size_bytes();
+        self.core.on_unfinished(size_bytes, self.node.uptime_ms())?;
+        let counted = if size_bytes <= UNCOUNTED_BYTES { 0 } else { size_bytes.next_multiple_of(COUNTED_BYTES) };
+        if self.place.hold_unfinished(counted) {
+            return Ok(());
+        }
+        self.node.limiting.tally.count(Bound::Unfinished);
+        Err(Close::TRY_AGAIN)
+    }
+
     fn on_received(&mut self, received: Received, ctx: &mut Context<Self>) -> Result<(), Close> {
         let message = match received {
             Received::Message(message) => message,
-            Received::Pong => return Ok(()),
+            Received::Fragment | Received::Pong => {
+                self.spend_frame(None);
+                return Ok(());
+            }
             Received::Ping(payload) => {
-                self.spend(payload.len(), false);
+                self.spend_frame(None);
                 return self.outbox.push(&Frames::pong(&payload)).map_err(|_| Close::TOO_SLOW);
             }
             Received::Close => return Err(Close::NORMAL),
         };
         fail::fail_point!("session::message", self.params.room.docid() == "poison-session", |_| Ok(()));
         let intent = self.core.on_message(&message, &self.node.session_limits, self.node.documents.limits())?;
-        self.spend(message.len(), matches!(intent, Intent::Awareness(_)));
+        // Presence reaches the room at a rate of its own.
+        let to_room = (!matches!(intent, Intent::Awareness(_))).then_some(message.len());
+        self.spend_frame(to_room);
+        self.core.on_whole();
         match intent {
             Intent::Nothing => {}
             Intent::Sync(state_vector) => {

@@ -7,6 +7,7 @@ pub(crate) mod stores;
 
 use std::{
     io::{self, IoSlice},
+    net::Ipv4Addr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -58,6 +59,7 @@ pub(crate) struct Settings {
     pub(crate) access_policy: AccessPolicy,
     pub(crate) session_limits: SessionLimits,
     pub(crate) room_limits: RoomLimits,
+    pub(crate) limiting: Limiting,
     pub(crate) time: Arc<dyn TimeSource>,
     pub(crate) told: Told,
 }
@@ -73,6 +75,7 @@ impl Default for Settings {
             access_policy: AccessPolicy::default(),
             session_limits: SessionLimits::default(),
             room_limits: RoomLimits::default(),
+            limiting: Limiting::default(),
             time: Arc::new(SystemClock),
             told: Arc::new(|_| ()),
         }
@@ -132,7 +135,7 @@ impl Rig {
             },
             janitor: None,
             forgets: None,
-            limiting: Limiting::default(),
+            limiting: settings.limiting,
             max_connections: 1_000,
         });
         let (alive, held) = mpsc::channel(1);
@@ -168,7 +171,7 @@ impl Rig {
 
     pub(crate) fn connect_with(&self, params: SessionParams, pipe_bytes: usize) -> Client {
         let (ours, theirs) = tokio::io::duplex(pipe_bytes);
-        let place = self.node.open_place().expect("there is a place");
+        let place = self.node.open_place(Ipv4Addr::LOCALHOST.into()).expect("there is a place");
         Session::start_on(Pipe(theirs), &[], params, self.node.clone(), self.registry.clone(), place);
         Client { pipe: ours, bytes: BytesMut::new() }
     }

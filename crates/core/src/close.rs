@@ -22,6 +22,8 @@ impl Close {
     pub const TOO_SLOW: Self = Self { code: 1013, reason: Cow::Borrowed("too slow: reconnect to sync again") };
     /// Nothing came from the client for too long.
     pub const SILENT: Self = Self { code: 1013, reason: Cow::Borrowed("no answer to pings") };
+    /// The end of a message did not come in time.
+    pub const UNFINISHED: Self = Self { code: 1013, reason: Cow::Borrowed("a message took too long") };
     /// What the join or the write needs is not there now.
     pub const TRY_AGAIN: Self = Self { code: 1013, reason: Cow::Borrowed("try again later") };
     /// The hub stops.

@@ -14,6 +14,9 @@ use crate::{
 
 /// Updates of at most so many bytes hold nothing.
 const EMPTY_UPDATE_BYTES: usize = 3;
+/// What has come of a message that is not whole may be so old, and older by a second for each so many bytes of it.
+const UNFINISHED_MS: u64 = 60_000;
+const UNFINISHED_BYTES_PER_SECOND: u64 = 16 << 10;
 /// Bytes of a token that a client shows on its open connection.
 pub const MAX_TOKEN_BYTES: usize = 8 << 10;
 
@@ -73,6 +76,8 @@ pub struct SessionCore {
     standing: Standing,
     opened_ms: u64,
     received_ms: u64,
+    /// Since when a message is coming that is not whole.
+    unfinished_ms: Option<u64>,
     /// Bytes of updates that wait for the stream.
     waiting_bytes: usize,
     has_synced: bool,
@@ -89,6 +94,7 @@ impl SessionCore {
             standing,
             opened_ms: now_ms,
             received_ms: now_ms,
+            unfinished_ms: None,
             waiting_bytes: 0,
             has_synced: false,
             is_syncing: false,
@@ -161,6 +167,31 @@ impl SessionCore {
     /// Something came from the client.
     pub fn on_received(&mut self, now_ms: u64) {
         self.received_ms = now_ms;
+    }
+
+    /// Something came, and `size_bytes` of it are not a whole message yet.
+    ///
+    /// # Errors
+    /// If that message has been coming for too long for what has come: it would be held for ever.
+    pub fn on_unfinished(&mut self, size_bytes: usize, now_ms: u64) -> Result<(), Close> {
+        if size_bytes == 0 {
+            self.unfinished_ms = None;
+            return Ok(());
+        }
+        let since_ms = *self.unfinished_ms.get_or_insert(now_ms);
+        let within_ms = UNFINISHED_MS.saturating_add(size_bytes as u64 * 1_000 / UNFINISHED_BYTES_PER_SECOND);
+        if now_ms.saturating_sub(since_ms) > within_ms { Err(Close::UNFINISHED) } else { Ok(()) }
+    }
+
+    /// A message was whole: what comes behind it is another, and as young as what comes now.
+    pub fn on_whole(&mut self) {
+        self.unfinished_ms = None;
+    }
+
+    /// The client is not being read: it is not slow meanwhile.
+    pub fn on_not_read(&mut self, now_ms: u64) {
+        self.received_ms = now_ms;
+        self.unfinished_ms = None;
     }
 
     /// The client wants to know what it lacks. Returns what is to be asked of the room now: one answer at a time is under
@@ -278,6 +309,25 @@ mod tests {
         }
         assert!(matches!(read(&reader, &[1, 6, 1, 9, 1, 2, b'{', b'}']), Ok(Intent::Awareness(e)) if e.len() == 1));
         assert_eq!(read(&reader, STEP1_EMPTY), Ok(Intent::Sync(&[0])));
+    }
+
+    #[test]
+    fn a_message_that_does_not_end_is_not_waited_for_for_ever() {
+        let mut session = session(Level::Read);
+        // What is slow but comes is let: 16 KiB a second after the first minute.
+        for second in 0..300 {
+            assert_eq!(session.on_unfinished(1 + (second as usize * (16 << 10)), second * 1_000), Ok(()));
+        }
+        assert_eq!(session.on_unfinished(300 << 14, 360_000), Ok(()));
+        assert_eq!(session.on_unfinished(300 << 14, 360_001), Err(Close::UNFINISHED));
+        // What came behind a whole message is another one, and while nobody reads nobody is slow.
+        session.on_whole();
+        assert_eq!(session.on_unfinished(1, 400_000), Ok(()));
+        session.on_not_read(500_000);
+        assert_eq!(session.on_unfinished(1, 560_000), Ok(()));
+        assert_eq!(session.on_unfinished(0, 620_000), Ok(()));
+        assert_eq!(session.on_unfinished(1, 620_001), Ok(()));
+        assert_eq!(session.on_unfinished(1, 680_002), Err(Close::UNFINISHED));
     }
 
     #[test]

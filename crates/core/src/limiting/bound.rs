@@ -120,6 +120,8 @@ bounds! {
     Computations = "computations", "compute.queue", Answer::Both { close: 1013, status: 503 };
     /// One message.
     MessageSize = "message_size", "server.max_message_bytes", Answer::Both { close: 4413, status: 413 };
+    /// Messages whose end has not come.
+    Unfinished = "unfinished", "limits.unfinished_bytes", Answer::Close(1013);
     /// One presence message.
     PresenceSize = "presence_size", "limits.max_awareness_bytes", Answer::Both { close: 4413, status: 413 };
     /// Client ids for which a session speaks.

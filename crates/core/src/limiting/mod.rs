@@ -1,7 +1,7 @@
 //! What one client, address, user, room or org may take of a node: how much at a time, how much at once, and what happens beyond.
 //!
 //! A [`Bound`] is something that can be reached; a [`Tally`] counts how often it was. Rates are kept by a [`TokenBucket`], or by
-//! [`Buckets`] and [`Paces`] of many who are told apart; what is open at once by [`Places`].
+//! [`Buckets`] and [`Paces`] of many who are told apart; what is open at once by [`Places`], and bytes that are held by [`Shares`].
 
 mod bound;
 mod bucket;
@@ -14,6 +14,7 @@ mod paces;
 mod places;
 mod presence;
 mod quota;
+mod shares;
 
 pub use bound::{Answer, Bound, Tally};
 pub use bucket::{Rate, TokenBucket};
@@ -24,3 +25,4 @@ pub use paces::{Paces, SharedPace};
 pub use places::{PlaceOf, Places};
 pub use presence::HeldPresence;
 pub use quota::{Pace, PaceRates, Quota, Quotas};
+pub use shares::{Share, Shares};

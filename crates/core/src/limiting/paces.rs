@@ -23,6 +23,11 @@ impl SharedPace {
         self.lock().spend(&self.rates, size_bytes, now_ms);
     }
 
+    /// So many bytes have come, of messages that are counted by themselves.
+    pub fn spend_bytes(&self, size_bytes: usize, now_ms: u64) {
+        self.lock().spend_bytes(&self.rates, size_bytes, now_ms);
+    }
+
     /// After how many milliseconds messages and bytes may come again; 0 if they may now.
     pub fn waits_ms(&self, now_ms: u64) -> (u64, u64) {
         self.lock().waits_ms(&self.rates, now_ms)

@@ -32,6 +32,11 @@ impl Pace {
         self.bytes.spend(&rates.bytes, size_bytes as u64, now_ms);
     }
 
+    /// So many bytes have come, of messages that are counted by themselves.
+    pub fn spend_bytes(&mut self, rates: &PaceRates, size_bytes: usize, now_ms: u64) {
+        self.bytes.spend(&rates.bytes, size_bytes as u64, now_ms);
+    }
+
     /// After how many milliseconds messages and bytes may come again; 0 if they may now.
     pub fn waits_ms(&mut self, rates: &PaceRates, now_ms: u64) -> (u64, u64) {
         (self.messages.wait_ms(&rates.messages, now_ms), self.bytes.wait_ms(&rates.bytes, now_ms))

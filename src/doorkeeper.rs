@@ -301,6 +301,10 @@ impl Pass for RoomPass {
         }
         .boxed()
     }
+
+    fn who(&self) -> Option<Arc<Identity>> {
+        Some(self.caller().who)
+    }
 }
 
 /// What is answered to who is not let in, who wants to do what takes `right`.

@@ -6,6 +6,7 @@ use actix_http::RequestHead;
 use tokio::time::Instant;
 use yhub_actors::{Arrival, Place, SessionParams};
 use yhub_core::{
+    AnswerMemory,
     access::Identity,
     limiting::{Bound, FailedAuth, Limiting, PaceRates, Quota, Quotas, Rate, Tally},
 };
@@ -40,6 +41,7 @@ pub(crate) fn limiting(config: &Config) -> Limiting {
         address,
         unfinished_bytes: unfinished_bytes.max(longest),
         unfinished_bytes_of_address: (unfinished_bytes / 4).max(longest),
+        answers: AnswerMemory::new(config.room.snapshot_budget_bytes.saturating_add(config.limits.sync_bytes)),
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 use yhub_actors::{Forgets, JanitorSettings, Node, NodeParts, NoticeSettings, Registry, WorkerSettings};
 use yhub_content as content;
-use yhub_core::{AccessPolicy, PoisonPolicy, RoomLimits, SessionLimits, SystemClock, TimeSource};
+use yhub_core::{AccessPolicy, AwarenessBounds, PoisonPolicy, RoomLimits, SessionLimits, SystemClock, TimeSource};
 use yhub_documents::{ComputePool, Documents, DocumentsParts};
 use yhub_store::{MemoryCache, MemoryTickets, TicketBound};
 use yhub_store_redis::{RedisLog, RedisLogOptions};
@@ -280,7 +280,11 @@ fn room_limits(config: &Config) -> RoomLimits {
         idle: config.room.idle_ms.duration(),
         awareness_coalesce: config.room.awareness_coalesce_ms.duration(),
         pending_bytes: config.room.pending_bytes,
-        awareness_clients_per_session: config.limits.max_awareness_clients,
+        awareness: AwarenessBounds {
+            clients_per_session: config.limits.max_awareness_clients,
+            bytes_per_session: config.limits.max_awareness_bytes,
+            bytes: config.limits.room_awareness_bytes,
+        },
         // Of each room that of its org.
         max_document_bytes: config.limits.max_document_bytes,
     }

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use yhub_core::{AccessPolicy, CheckPace, PoisonPolicy, RoomLimits, SessionId, SessionLimits, TimeSource, limiting::Limiting};
+use yhub_core::{
+    AccessPolicy, CheckPace, Close, PoisonPolicy, RoomLimits, SessionId, SessionLimits, TimeSource,
+    limiting::{Bound, Limiting},
+};
 use yhub_documents::Documents;
 use yhub_store::StreamAdmin;
 
@@ -19,6 +22,9 @@ use crate::{
     janitor::{Forgets, JanitorSettings},
     notices::NoticeSettings,
 };
+
+/// How often it is looked whether there is room again for what is made for clients.
+const LOOK_FOR_ROOM_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Settings of the compactor pool.
 #[derive(Clone, Debug)]
@@ -114,6 +120,27 @@ impl Node {
     /// Whether compaction works here, for readiness.
     pub fn compaction_health(&self) -> &CompactionHealth {
         &self.health
+    }
+
+    /// Waits until there is room for what is made for clients, for as long as a load may take.
+    ///
+    /// # Errors
+    /// If there is none until then.
+    pub(crate) async fn room_for_answers(&self) -> Result<(), Close> {
+        let answers = &self.limiting.answers;
+        let room = async {
+            while answers.is_short() {
+                tokio::time::sleep(LOOK_FOR_ROOM_EVERY).await;
+            }
+        };
+        tokio::time::timeout(self.load_timeout, room).await.map_err(|_| {
+            log::warn!(
+                "{} bytes are held for clients that do not take them; who wants a document is told to come again (`limits.sync_bytes`)",
+                answers.held_bytes()
+            );
+            self.limiting.tally.count(Bound::SyncAnswers);
+            Close::TRY_AGAIN
+        })
     }
 
     /// Milliseconds since the start, never backwards; for timers.

@@ -44,6 +44,7 @@ struct Piece {
 struct Inner {
     queue: VecDeque<Piece>,
     live_bytes: usize,
+    answer_bytes: usize,
     answer_pieces: usize,
     answered: bool,
     spoken: bool,
@@ -76,6 +77,8 @@ pub struct Notice {
     pub spoken: bool,
     /// An answer to a sync has left the queue since the last notice.
     pub answered: bool,
+    /// About how many bytes wait for the client.
+    pub waiting_bytes: usize,
 }
 
 impl Outbox {
@@ -112,6 +115,7 @@ impl Outbox {
             return Err(PushError::Closed);
         }
         inner.answer_pieces += frames.pieces().len();
+        inner.answer_bytes += frames.size_bytes();
         inner.add(Kind::Answer, frames);
         wake(inner);
         Ok(())
@@ -183,6 +187,7 @@ impl Outbox {
             closing: inner.closing.clone(),
             spoken: std::mem::take(&mut inner.spoken),
             answered: std::mem::take(&mut inner.answered),
+            waiting_bytes: inner.live_bytes + inner.answer_bytes,
         }
     }
 
@@ -208,6 +213,7 @@ impl Outbox {
                 Kind::Live => inner.live_bytes -= weight(&piece.bytes),
                 Kind::Answer => {
                     inner.answer_pieces -= 1;
+                    inner.answer_bytes -= piece.bytes.len();
                     inner.answered |= inner.answer_pieces == 0;
                 }
             }
@@ -231,7 +237,7 @@ impl Inner {
 
     fn clear(&mut self) {
         self.queue = VecDeque::new();
-        (self.live_bytes, self.answer_pieces) = (0, 0);
+        (self.live_bytes, self.answer_bytes, self.answer_pieces) = (0, 0, 0);
     }
 }
 

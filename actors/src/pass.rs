@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use yhub_core::{Checked, Freshness, access::Level};
+use yhub_core::{
+    Checked, Freshness,
+    access::{Identity, Level},
+};
 
 /// An answer that does not come within so long does not come.
 pub(crate) const CHECK_WITHIN: Duration = Duration::from_secs(20);
@@ -15,6 +18,11 @@ pub trait Pass: Send + Sync + 'static {
 
     /// They show another token: what they may do with it, if it is theirs. From then on it counts instead.
     fn renew(self: Arc<Self>, token: String) -> BoxFuture<'static, Checked>;
+
+    /// Who they are now, if that may be otherwise than when they came in: another token may bring other claims.
+    fn who(&self) -> Option<Arc<Identity>> {
+        None
+    }
 }
 
 /// Where nobody has to show anything.

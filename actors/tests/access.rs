@@ -12,7 +12,10 @@ use std::{
 use futures_util::future::BoxFuture;
 use support::{Client, Got, Rig, Settings, room};
 use yhub_actors::Pass;
-use yhub_core::{AccessPolicy, Checked, Freshness, StreamClock, StreamMessage, UserMatcher, access::Level};
+use yhub_core::{
+    AccessPolicy, Checked, Freshness, StreamClock, StreamMessage, UserMatcher,
+    access::{Identity, Level},
+};
 use yhub_encoding::sync;
 use yhub_store::{Append, StreamLog};
 use yhub_testkit::TextWriter;
@@ -24,6 +27,7 @@ const WRITER: Checked = Checked::May { level: Level::Write, expires_ms: None };
 struct Scripted {
     answer: Mutex<Checked>,
     asked: Mutex<Vec<Asked>>,
+    who: Mutex<Option<Arc<Identity>>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +38,7 @@ enum Asked {
 
 impl Scripted {
     fn new(answer: Checked) -> Arc<Self> {
-        Arc::new(Self { answer: Mutex::new(answer), asked: Mutex::default() })
+        Arc::new(Self { answer: Mutex::new(answer), asked: Mutex::default(), who: Mutex::default() })
     }
 
     fn say(&self, answer: Checked) {
@@ -58,6 +62,10 @@ impl Pass for Scripted {
 
     fn renew(self: Arc<Self>, token: String) -> BoxFuture<'static, Checked> {
         self.ask(Asked::Renew(token))
+    }
+
+    fn who(&self) -> Option<Arc<Identity>> {
+        self.who.lock().unwrap().clone()
     }
 }
 
@@ -206,6 +214,25 @@ async fn a_token_that_is_over_closes_unless_it_is_renewed() {
     // One that ends soon is over when it ends.
     pass.say(Checked::May { level: Level::Write, expires_ms: Some(rig.node.time.now_ms() + 1_000) });
     bob.send(&sync::token("a.short.one")).await;
+    assert_eq!(bob.closed().await, 4401);
+}
+
+/// Another token may bring other claims: what is demanded of those concerns the connection from then on, what is demanded of the old
+/// ones no more.
+#[actix::test]
+async fn who_is_meant_goes_by_what_was_shown_last() {
+    tokio::time::pause();
+    let (rig, pass) = (rig(), Scripted::new(WRITER));
+    let mut bob = join(&rig, "old", Level::Write, &pass).await;
+    *pass.who.lock().unwrap() = Some(Arc::new(Identity::anonymous("new")));
+    bob.send(&sync::token("a.new.one")).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(pass.asked(), [Asked::Renew("a.new.one".into())]);
+    demand(&rig, "old", true).await;
+    let update = TextWriter::new(7).append("still here");
+    bob.write(&update).await;
+    assert_eq!(bob.update().await, update[..]);
+    demand(&rig, "new", true).await;
     assert_eq!(bob.closed().await, 4401);
 }
 

@@ -7,12 +7,15 @@ use std::{sync::Arc, time::Duration};
 use actix_http::ws::{OpCode, Parser};
 use bytes::BytesMut;
 use support::{Client, Rig, Settings};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use yhub_actors::OpenPass;
 use yhub_core::{
+    AnswerMemory,
     access::Level,
     limiting::{Bound, Limiting, PaceRates, Quota, Quotas, Rate},
 };
+use yhub_encoding::sync;
+use yhub_testkit::TextWriter;
 
 fn frame(code: OpCode, finished: bool, payload: &[u8]) -> BytesMut {
     let mut out = BytesMut::new();
@@ -76,7 +79,7 @@ async fn unfinished_messages_hold_no_more_than_there_is() {
     let rig = Rig::with(Settings { limiting, ..Settings::default() });
     // What readers write is read, and nothing.
     let reader = || rig.connect_with(rig.params("doc", "ann", Level::Read, Arc::new(OpenPass(Level::Read))), 1 << 16);
-    let update = yhub_encoding::sync::update(&vec![0; 5 << 20]);
+    let update = sync::update(&vec![0; 5 << 20]);
     let long = frame(OpCode::Binary, true, &update);
     let most = &long[..long.len() - 1];
     let mut first = reader();
@@ -96,4 +99,77 @@ async fn unfinished_messages_hold_no_more_than_there_is() {
     third.send_close().await;
     assert_eq!(third.closed().await, 1000);
     assert_eq!(rig.node.limiting.tally.of(Bound::Unfinished), 1);
+}
+
+/// A client that takes nothing keeps alive what was made for it. Where that is all there is room for, it is let go of, and whoever waits
+/// for a document gets it.
+#[actix::test]
+async fn who_takes_nothing_does_not_keep_others_from_their_documents() {
+    let answers = AnswerMemory::new(4 << 20);
+    let rig = Rig::with(Settings { limiting: Limiting { answers: answers.clone(), ..Limiting::default() }, ..Settings::default() });
+    let mut text = TextWriter::new(7);
+    let (mut author, _) = rig.join("doc").await;
+    author.write(&text.append(&"long ".repeat(600_000))).await;
+    author.update().await;
+    let (mut keeps_up, whole) = rig.join("doc").await;
+    assert!(whole.len() > 3_000_000);
+    // Takes a little now and then, so that it is not stalled.
+    let mut slow = rig.connect_through("doc", 1 << 10);
+    slow.send(&sync::step1(&[0])).await;
+    let mut few = [0; 100];
+    slow.pipe.read_exact(&mut few).await.expect("the answer begins");
+    // Not while the pool computes: paused time would not wait for it.
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(rig.node.open_sessions(), 3, "nobody is let go of while there is room");
+    tokio::time::resume();
+    // The next answer is of a document that is longer by a word: a second piece of memory.
+    author.write(&text.append("and more")).await;
+    author.update().await;
+    let (mut late, whole) = rig.join("doc").await;
+    assert!(answers.is_short(), "{} bytes are held", answers.held_bytes());
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    slow.pipe.read_exact(&mut few).await.expect("it takes a little");
+    rig.until("the slow one is gone", |rig| rig.node.open_sessions() == 3).await;
+    assert_eq!(rig.node.limiting.tally.of(Bound::SyncAnswers), 1);
+    rig.until("what it held is gone", |_| !answers.is_short()).await;
+    tokio::time::resume();
+    // The others have lost nothing.
+    let update = text.append("and the end");
+    author.write(&update).await;
+    for client in [&mut author, &mut keeps_up, &mut late] {
+        assert_eq!(last_update(client, &update).await, update[..]);
+    }
+    let mut again = rig.join("doc").await;
+    assert!(again.1.len() > whole.len());
+    again.0.send_close().await;
+}
+
+/// While there is no room nothing long is made, and who waits for it in vain is told to come again.
+#[actix::test]
+async fn nothing_long_is_made_while_there_is_no_room() {
+    tokio::time::pause();
+    let answers = AnswerMemory::new(4 << 20);
+    let rig = Rig::with(Settings { limiting: Limiting { answers: answers.clone(), ..Limiting::default() }, ..Settings::default() });
+    let held = answers.count(vec![0; 5 << 20].into());
+    let mut waits = rig.connect("doc");
+    waits.send(&sync::step1(&[0])).await;
+    assert_eq!(waits.closed().await, 1013);
+    assert_eq!(rig.node.limiting.tally.of(Bound::SyncAnswers), 1);
+    let mut patient = rig.connect("doc");
+    patient.send(&sync::step1(&[0])).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    drop(held);
+    patient.sync().await;
+}
+
+/// The next update, which is to be `expected`, past those before it.
+async fn last_update(client: &mut Client, expected: &[u8]) -> bytes::Bytes {
+    loop {
+        let update = client.update().await;
+        if update == expected {
+            return update;
+        }
+    }
 }

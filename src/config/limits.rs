@@ -16,11 +16,18 @@ section! {
         max_awareness_bytes: usize = 1 << 20, 64..=64 << 20;
         /// Bytes of documents that are being sent over HTTP, all together. At the bound whoever asks for one more is told to come
         /// again; a document that is longer by itself goes out alone.
-        answer_bytes: usize = 1 << 30, 1 << 20..=1 << 40;
+        answer_bytes: usize = 512 << 20, 1 << 20..=1 << 40;
         /// Bytes of the bodies of requests over HTTP that are being taken in, all together. At the bound further ones are told to
         /// come again.
-        body_bytes: usize = 1 << 30, 1 << 20..=1 << 40;
-        /// Client ids that one connection may speak for. Presence of further ones is ignored.
+        body_bytes: usize = 256 << 20, 1 << 20..=1 << 40;
+        /// Bytes of the presence of a room, with 256 for each client. What would be more is ignored.
+        room_awareness_bytes: usize = 16 << 20, 1 << 10..=1 << 30;
+        /// Bytes of documents, differences and presence that are made for WebSocket connections and held by anybody, beside
+        /// `room.snapshot_budget_bytes`. At the bound no further long ones are made before some are gone, and a connection that takes
+        /// less than 256 KiB a second of what waits for it is closed with 1013.
+        sync_bytes: usize = 256 << 20, 1 << 20..=1 << 40;
+        /// Client ids that one connection may speak for, with at most `max_awareness_bytes` of presence together. What is beyond is
+        /// ignored.
         max_awareness_clients: usize = 64, 1..=100_000;
         /// Bytes of a document; 0 is no bound. Who would make it larger is closed with 4413, a request is refused with 413; what only
         /// deletes is taken. May be exceeded by what is on its way at that moment, and by a 64th.
@@ -61,7 +68,7 @@ section! {
         /// Bytes of WebSocket messages whose end has not come, of all connections together; those of one address hold a quarter, or one
         /// message of `server.max_message_bytes`. Messages of up to 64 KiB are not counted. A connection that would hold more is closed
         /// with 1013; so is one whose message is a minute old and comes more slowly than 16 KiB a second.
-        unfinished_bytes: usize = 256 << 20, 1 << 20..=1 << 40;
+        unfinished_bytes: usize = 128 << 20, 1 << 20..=1 << 40;
         /// Presence messages of one WebSocket connection that are passed on. Beyond it the newest waits and takes the place of older
         /// ones.
         awareness_per_second: usize = 50, 0..=1_000_000;

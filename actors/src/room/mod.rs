@@ -36,6 +36,9 @@ pub(crate) use recovery::Suspect;
 /// A fold over fewer bytes is done in place: handing it to the pool costs more.
 const FOLD_INLINE_BYTES: usize = 16 << 10;
 
+/// What a fold over so many bytes makes is worth waiting for room.
+const LONG_FOLD_BYTES: usize = 1 << 20;
+
 /// An append without an answer for so long is tried again: it may have been done, and doing it twice changes nothing.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often presence that nobody renews is looked for.
@@ -80,6 +83,8 @@ pub enum Act {
     Awareness(Vec<(u64, Presence)>, usize),
     /// It may write from now on.
     Raised,
+    /// Who is behind it has other claims from now on.
+    Identified(Arc<Identity>),
     /// Asks who is there, with what that counts against the session's budget.
     QueryAwareness(usize),
 }
@@ -146,6 +151,7 @@ impl Room {
     ) -> Self {
         let max_document_bytes = node.limiting.quotas.of(id.org()).max_document_bytes;
         let core = RoomCore::new(RoomLimits { max_document_bytes, ..node.room_limits.clone() });
+        let core = core.counting_in(node.limiting.answers.clone());
         let outboxes = HashMap::new();
         Self {
             id,
@@ -235,6 +241,7 @@ impl Room {
         self.read_since.get_or_insert_with(Instant::now);
         let (node, id) = (self.node.clone(), self.id.clone());
         let load = async move {
+            node.room_for_answers().await?;
             match tokio::time::timeout(node.load_timeout, node.documents.load(&id, variant)).await {
                 Ok(Ok(loaded)) => Ok(loaded),
                 Ok(Err(error)) => Err(refusal(&id, &error)),
@@ -288,8 +295,20 @@ impl Room {
     fn fold_in_pool(&self, job: FoldJob, ctx: &mut Context<Self>) {
         let (node, variant) = (self.node.clone(), job.variant);
         let limits = node.documents.stored_limits();
-        let fold = async move { node.documents.compute().run(move || fold(job, &limits)).await };
-        ctx.spawn(fold.into_actor(self).map(move |folded, room, ctx| {
+        let fold = async move {
+            if job.size_bytes() >= LONG_FOLD_BYTES {
+                node.room_for_answers().await?;
+            }
+            Ok(node.documents.compute().run(move || fold(job, &limits)).await)
+        };
+        ctx.spawn(fold.into_actor(self).map(move |folded: Result<_, Close>, room, ctx| {
+            let folded = match folded {
+                Ok(folded) => folded,
+                Err(close) => {
+                    let effects = room.core.on_fold_failed(variant, close);
+                    return room.carry_out(effects, ctx);
+                }
+            };
             let effects = match folded {
                 Ok(Ok(folded)) => room.folded(folded),
                 Ok(Err(error)) => {
@@ -466,6 +485,7 @@ impl Handler<FromClient> for Room {
             let effects = match act {
                 Act::Submit(submissions) => self.core.on_submit(session, submissions),
                 Act::Raised => self.core.on_raised(session),
+                Act::Identified(who) => self.core.on_identified(session, who, self.node.time.now_ms()),
                 Act::Sync(state_vector) => self.core.on_sync(session, state_vector),
                 Act::Awareness(entries, cost_bytes) => {
                     let mut effects = self.core.on_awareness(session, entries, self.node.time.now_ms());

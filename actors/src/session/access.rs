@@ -62,6 +62,13 @@ impl<T: Transport> Session<T> {
             // Who takes nothing is closed for that when time comes.
             let _ = self.outbox.push(&reply);
         }
+        if let Some(who) = self.params.pass.who()
+            && who != self.who
+        {
+            // What the room knows them by: checks that are demanded of these claims concern them from now on.
+            self.who = who.clone();
+            self.acts.push(Act::Identified(who));
+        }
         match change {
             Change::Nothing => {}
             Change::Raised => self.acts.push(Act::Raised),

@@ -7,6 +7,7 @@
 mod access;
 mod pace;
 mod pump;
+mod taking;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -30,6 +31,7 @@ use crate::{
 };
 use pace::SessionPace;
 use pump::Pump;
+use taking::Taking;
 
 /// A closing handshake takes at most so long; then the connection ends without it.
 const CLOSE_WITHIN: Duration = Duration::from_secs(3);
@@ -68,6 +70,8 @@ pub struct Session<T: Transport> {
     id: SessionId,
     core: SessionCore,
     params: Arc<SessionParams>,
+    /// Who is behind it, as its room knows.
+    who: Arc<Identity>,
     node: Arc<Node>,
     registry: Addr<Registry>,
     room: Option<Addr<Room>>,
@@ -88,6 +92,7 @@ pub struct Session<T: Transport> {
     is_time: bool,
     stalled_since_ms: Option<u64>,
     pace: SessionPace,
+    taking: Taking,
     place: Place,
 }
 
@@ -106,6 +111,7 @@ impl<T: Transport> Session<T> {
         let mut session = Self {
             id,
             core: SessionCore::new(standing, now_ms),
+            who: params.who.clone(),
             params: Arc::new(params),
             outbox: Arc::new(Outbox::new(node.session_limits.outbox_bytes)),
             node,
@@ -123,6 +129,7 @@ impl<T: Transport> Session<T> {
             is_time: false,
             stalled_since_ms: None,
             pace: SessionPace::new(quota, now_ms),
+            taking: Taking::default(),
             place,
         };
         session.spend_bytes(read.len());

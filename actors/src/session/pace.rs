@@ -164,6 +164,7 @@ impl<T: Transport> Session<T> {
             close if *close == Close::TOO_LARGE => Bound::MessageSize,
             close if *close == Close::PRESENCE_TOO_LARGE => Bound::PresenceSize,
             close if *close == Close::DOCUMENT_TOO_LARGE => Bound::DocumentSize,
+            close if *close == Close::TOO_SLOW && self.taking.is_let_go => Bound::SyncAnswers,
             close if *close == Close::TOO_SLOW && u128::from(stalled_ms) >= stall_ms => Bound::Stall,
             close if *close == Close::TOO_SLOW => Bound::Outbox,
             _ => return,

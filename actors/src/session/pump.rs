@@ -79,6 +79,7 @@ impl<T: Transport> Session<T> {
         {
             self.acts.push(Act::Sync(state_vector));
         }
+        self.watch_taking(notice.waiting_bytes, ctx);
         if let (Some(at_ms), Stage::Open) = (notice.check, &self.stage) {
             self.on_check_demanded(at_ms, ctx);
         }
@@ -113,12 +114,14 @@ impl<T: Transport> Session<T> {
             if self.sending.is_empty() {
                 self.sending = Default::default();
                 self.stalled_since_ms = None;
+                self.taking.has_emptied = true;
                 return Ok(());
             }
             let mut pieces = [IoSlice::new(&[]); PIECES];
             let filled = slices(&self.sending, &mut pieces);
             match self.transport.poll_write(cx, &pieces[..filled]) {
                 Poll::Ready(Ok(sent)) if sent > 0 => {
+                    self.taking.taken_bytes += sent;
                     advance(&mut self.sending, sent);
                     self.stalled_since_ms = None;
                 }

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod alarms;
+mod answer_memory;
 mod asset;
 mod budget;
 mod clock;
@@ -28,6 +29,7 @@ mod signature;
 mod standing;
 mod time;
 
+pub use answer_memory::AnswerMemory;
 pub use asset::{Asset, AssetError, AssetId, AssetIdError, AssetIdKind};
 pub use budget::Budget;
 pub use clock::{ClockError, StoredClock, StreamClock};
@@ -43,7 +45,7 @@ pub use notices::{Lookback, NOTICE_WINDOW, News};
 pub use pace::{CHECKS_AT_ONCE, CHECKS_PER_SECOND, CheckPace, LONGEST_CHECK_WAIT};
 pub use poison::{BreakerChange, Failed, HubFault, PoisonGuard, PoisonPolicy, Verdict};
 pub use room::{
-    AuthCheck, CHECKS_REMEMBERED, Effect, FoldJob, Folded, Heard, Loaded, Presence, Recipients, RoomCore, SalvageJob, Salvaged,
+    AuthCheck, AwarenessBounds, CHECKS_REMEMBERED, Effect, FoldJob, Folded, Heard, Loaded, Presence, Recipients, RoomCore, SalvageJob, Salvaged,
     ServerMessage, SessionId, StreamLine, Submission, Variant, salvage,
 };
 pub use room_id::RoomId;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::AwarenessBounds;
+
 /// Bounds of one session. Every one says what happens when it is reached.
 #[derive(Clone, Debug)]
 pub struct SessionLimits {
@@ -47,8 +49,8 @@ pub struct RoomLimits {
     pub awareness_coalesce: Duration,
     /// Bytes that wait for the stream; at the bound no session of the room is read.
     pub pending_bytes: usize,
-    /// Client ids that one session may speak for; entries for further ones are ignored.
-    pub awareness_clients_per_session: usize,
+    /// Presence; what is beyond is ignored.
+    pub awareness: AwarenessBounds,
     /// Bytes of a document; 0 is no bound. An update that would make it larger closes its session with 4413.
     pub max_document_bytes: usize,
 }
@@ -59,7 +61,7 @@ impl Default for RoomLimits {
             idle: Duration::from_secs(30),
             awareness_coalesce: Duration::from_millis(20),
             pending_bytes: 16 << 20,
-            awareness_clients_per_session: 64,
+            awareness: AwarenessBounds { clients_per_session: 64, bytes_per_session: 1 << 20, bytes: 16 << 20 },
             max_document_bytes: 0,
         }
     }

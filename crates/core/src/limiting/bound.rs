@@ -124,8 +124,10 @@ bounds! {
     Unfinished = "unfinished", "limits.unfinished_bytes", Answer::Close(1013);
     /// One presence message.
     PresenceSize = "presence_size", "limits.max_awareness_bytes", Answer::Both { close: 4413, status: 413 };
-    /// Client ids for which a session speaks.
+    /// Client ids for which a session speaks, and bytes of what it says of them (`limits.max_awareness_bytes`).
     PresenceClients = "presence_clients", "limits.max_awareness_clients", Answer::Ignored;
+    /// Presence of a room.
+    RoomPresence = "room_presence", "limits.room_awareness_bytes", Answer::Ignored;
     /// One document.
     DocumentSize = "document_size", "limits.max_document_bytes", Answer::Both { close: 4413, status: 413 };
     /// Messages of a session.
@@ -146,6 +148,8 @@ bounds! {
     RoomBytes = "room_bytes", "limits.room_bytes_per_second", Answer::NotRead;
     /// Presence of a session, in messages or in bytes.
     Presence = "presence", "limits.awareness_per_second", Answer::NewestWins;
+    /// Documents, differences and presence that clients are slow to take.
+    SyncAnswers = "sync_answers", "limits.sync_bytes", Answer::Close(1013);
     /// Live frames that wait for a client.
     Outbox = "outbox", "server.outbox_bytes", Answer::Close(1013);
     /// Time in which a client takes nothing of what waits.

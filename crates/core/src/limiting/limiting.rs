@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{PaceRates, Quotas, Tally};
+use crate::AnswerMemory;
 
 /// The bounds of one node that are no session's and no room's own, and how often any was reached. The default bounds nothing.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Limiting {
     pub unfinished_bytes: usize,
     /// What the sessions from one address may hold of them.
     pub unfinished_bytes_of_address: usize,
+    /// What was made for clients and is held by anybody.
+    pub answers: AnswerMemory,
 }
 
 impl Default for Limiting {
@@ -30,6 +33,7 @@ impl Default for Limiting {
             address: PaceRates::default(),
             unfinished_bytes: usize::MAX,
             unfinished_bytes_of_address: usize::MAX,
+            answers: AnswerMemory::default(),
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{Effect, RoomCore};
-use crate::{Close, UserMatcher, access::Identity};
+use crate::{Close, SessionId, UserMatcher, access::Identity};
 
 /// How long a check is remembered: longer than anybody takes from being let in to joining, and than clocks of a cluster differ.
 pub const CHECKS_REMEMBERED: Duration = Duration::from_secs(120);
@@ -72,6 +72,14 @@ impl RoomCore {
             self.check_access(check, cut, now_ms, &mut effects);
         }
         effects
+    }
+
+    /// Who is behind a session has shown other claims: those count for checks from now on, and for those of a moment ago, which have
+    /// not found them.
+    pub fn on_identified(&mut self, session: SessionId, who: Arc<Identity>, now_ms: u64) -> Vec<Effect> {
+        let Some(member) = self.members.get_mut(&session) else { return Vec::new() };
+        member.who = who;
+        if self.checks.concern(&member.who, now_ms) { vec![Effect::Check { sessions: vec![session] }] } else { Vec::new() }
     }
 
     /// The stream, or a notice, demands that sessions are checked, or cut.

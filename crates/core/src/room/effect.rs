@@ -6,7 +6,7 @@ use bytes::Bytes;
 use yhub_content::ContentIds;
 
 use super::{AuthCheck, SalvageJob, SessionId};
-use crate::{Close, StreamClock, limiting::Bound};
+use crate::{AnswerMemory, Close, StreamClock, limiting::Bound};
 
 /// Which of the two documents of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +104,8 @@ pub struct FoldJob {
     pub state_vectors: Vec<Bytes>,
     /// Is [`Folded::ids`] wanted?
     pub wants_ids: bool,
+    /// Where what is made is counted.
+    pub memory: AnswerMemory,
 }
 
 impl FoldJob {
@@ -124,7 +126,7 @@ pub struct Folded {
     pub upto: StreamClock,
     /// What it holds, if that was wanted.
     pub ids: Option<ContentIds>,
-    /// The differences, in the order of the job's state vectors.
+    /// What they lack, in the order of the job's state vectors: the differences, or the whole document in place of long ones.
     pub answers: Vec<Bytes>,
     /// Updates of the tail that cannot be read and are not in it, with what is wrong with them.
     pub bad: Vec<(StreamClock, String)>,

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use yhub_content::{ContentIds, StateVector};
 
 use awareness::encode_presence;
-pub use awareness::{AWARENESS_TIMEOUT, AwarenessBoard, Presence, decode_presence, heard_presence, presence_of};
+pub use awareness::{AWARENESS_TIMEOUT, AwarenessBoard, AwarenessBounds, Presence, decode_presence, heard_presence, presence_of};
 use checks::Checks;
 pub use checks::{AuthCheck, CHECKS_REMEMBERED};
 pub use effect::{Effect, FoldJob, Folded, Heard, Loaded, Recipients, ServerMessage, Submission, Variant};
@@ -41,7 +41,7 @@ use snapshot::Snapshots;
 pub use verdict::{Survivors, Verdict, compare, first_to_look_at};
 
 use crate::{
-    Close, RoomLimits, StreamClock, StreamMessage,
+    AnswerMemory, Close, RoomLimits, StreamClock, StreamMessage,
     access::{Identity, Via},
     invariants::{Invariant, check},
 };
@@ -100,6 +100,7 @@ pub struct RoomCore {
     awareness: AwarenessBoard,
     /// The encoded presence, until it changes.
     presence: Option<Bytes>,
+    memory: AnswerMemory,
     awareness_flushed_ms: u64,
     awareness_armed: bool,
     corked: bool,
@@ -111,7 +112,7 @@ impl RoomCore {
     pub fn new(limits: RoomLimits) -> Self {
         Self {
             checks: Checks::default(),
-            awareness: AwarenessBoard::new(limits.awareness_clients_per_session),
+            awareness: AwarenessBoard::new(limits.awareness),
             presence: None,
             limits,
             members: HashMap::new(),
@@ -125,11 +126,17 @@ impl RoomCore {
             size: DocumentSize::default(),
             recent: Recent::default(),
             recovery: Recovery::default(),
+            memory: AnswerMemory::default(),
             awareness_flushed_ms: 0,
             awareness_armed: false,
             corked: false,
             ending: Ending::None,
         }
+    }
+
+    /// What it makes for clients is counted in `memory`.
+    pub fn counting_in(self, memory: AnswerMemory) -> Self {
+        Self { memory, ..self }
     }
 
     /// The session of `who` comes in at `now_ms`. It gets nothing live before its first sync is answered.
@@ -319,8 +326,9 @@ impl RoomCore {
     }
 
     /// A load is done. The first one says where the tail starts.
-    pub fn on_loaded(&mut self, variant: Variant, loaded: Loaded, now_ms: u64) -> Vec<Effect> {
+    pub fn on_loaded(&mut self, variant: Variant, mut loaded: Loaded, now_ms: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
+        loaded.base = self.memory.count(loaded.base);
         self.floor = self.floor.max(loaded.clock);
         if self.recovery.is_loading() {
             self.recover(variant, loaded, now_ms, &mut effects);
@@ -483,7 +491,7 @@ impl RoomCore {
         if self.recovery.is_settling() {
             return;
         }
-        if let Some(job) = self.snapshots.begin_fold(variant) {
+        if let Some(job) = self.snapshots.begin_fold(variant, &self.memory) {
             effects.push(Effect::Fold(job));
         }
     }

@@ -11,7 +11,7 @@ use super::{
     awareness::{encode_presence, speakers},
     heard_presence,
 };
-use crate::{StreamMessage, limiting::Bound};
+use crate::StreamMessage;
 
 impl RoomCore {
     /// A session says who is there. The entries have passed the guard.
@@ -22,9 +22,7 @@ impl RoomCore {
         }
         let user = self.members.get(&session).and_then(|member| member.user());
         let corrections = self.awareness.on_session(session, user.as_ref(), entries);
-        if self.awareness.take_ignored() {
-            effects.push(Effect::Limited(Bound::PresenceClients));
-        }
+        effects.extend(self.awareness.take_ignored().map(Effect::Limited));
         if !corrections.is_empty() {
             let message = ServerMessage::Awareness(encode_presence(&corrections));
             effects.push(Effect::Broadcast { messages: vec![message], to: Recipients::These(vec![session]) });
@@ -57,15 +55,17 @@ impl RoomCore {
     pub fn on_tick(&mut self, now_ms: u64) -> Vec<Effect> {
         self.presence = None;
         let dropped = self.awareness.expire(now_ms);
+        let mut effects: Vec<_> = self.awareness.take_ignored().map(Effect::Limited).into_iter().collect();
         if dropped.is_empty() {
-            return Vec::new();
+            return effects;
         }
         let to = if self.partial == 0 {
             Recipients::Everyone
         } else {
             Recipients::These(self.members.iter().filter(|(_, m)| m.since.is_some()).map(|(session, _)| *session).collect())
         };
-        vec![Effect::Broadcast { messages: vec![ServerMessage::Awareness(encode_presence(&dropped))], to }]
+        effects.push(Effect::Broadcast { messages: vec![ServerMessage::Awareness(encode_presence(&dropped))], to });
+        effects
     }
 
     /// Is presence known that may die with time?
@@ -105,8 +105,8 @@ impl RoomCore {
 
     /// Everyone who is there, encoded once for all who ask until that changes.
     pub(super) fn presence(&mut self) -> Bytes {
-        let awareness = &self.awareness;
-        self.presence.get_or_insert_with(|| encode_presence(&awareness.snapshot())).clone()
+        let (awareness, memory) = (&self.awareness, &self.memory);
+        self.presence.get_or_insert_with(|| memory.count(encode_presence(&awareness.snapshot()))).clone()
     }
 
     /// Appends the presence that waits, at most once in the coalescing time.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use yhub_content::ContentIds;
 
 use super::{FoldJob, Folded, Loaded, Variant};
-use crate::{SessionId, StreamClock};
+use crate::{AnswerMemory, SessionId, StreamClock};
 
 /// The encoded empty update and the encoded empty state vector.
 const EMPTY_UPDATE: &[u8] = &[0, 0];
@@ -169,7 +169,7 @@ impl Snapshots {
 
     /// Starts the computation for those who wait, or of a long tail. `None` if the document is not there or a
     /// computation is under way.
-    pub(super) fn begin_fold(&mut self, variant: Variant) -> Option<FoldJob> {
+    pub(super) fn begin_fold(&mut self, variant: Variant, memory: &AnswerMemory) -> Option<FoldJob> {
         let wants_ids = std::mem::take(&mut self.known_is_behind);
         let document = &mut self.documents[variant as usize];
         let (Slot::Ready { base, upto }, None) = (&document.slot, &document.folding) else {
@@ -192,7 +192,7 @@ impl Snapshots {
         document.folding = Some(folding);
         let tail: Vec<_> = self.tail.iter().filter(|(clock, _)| clock > upto).cloned().collect();
         let upto = tail.last().map_or(*upto, |(clock, _)| *clock);
-        Some(FoldJob { variant, base: base.clone(), tail, upto, state_vectors, wants_ids })
+        Some(FoldJob { variant, base: base.clone(), tail, upto, state_vectors, wants_ids, memory: memory.clone() })
     }
 
     /// Takes the new base. Returns the answers of those who waited.

@@ -330,6 +330,19 @@ fn who_was_let_in_before_a_check_and_joins_after_it_is_checked() {
 }
 
 #[test]
+fn who_shows_other_claims_is_meant_by_those() {
+    let mut room = room(RoomLimits::default(), &[0, 0], 1);
+    assert!(room.on_entries(&[auth_check(2, Some("bob"), false)], 2).is_empty());
+    // It was demanded a moment ago of who they are from now on.
+    let effects = room.on_identified(ANN, Arc::new(Identity::anonymous("bob")), 3);
+    assert!(matches!(&effects[..], [Effect::Check { sessions }] if sessions[..] == [ANN]), "{effects:?}");
+    assert!(room.on_entries(&[auth_check(4, Some("ann"), true)], 4).is_empty());
+    let effects = room.on_entries(&[auth_check(5, Some("bob"), true)], 5);
+    assert!(matches!(&effects[..], [Effect::Close { session: ANN, close }] if *close == Close::REVOKED), "{effects:?}");
+    assert!(room.on_identified(SessionId(9), ann(), 6).is_empty());
+}
+
+#[test]
 fn checks_that_the_stream_holds_when_it_is_first_read_count() {
     let mut room = RoomCore::new(RoomLimits::default());
     room.on_join(ANN, Variant::Gc, ann(), 1_000_000);

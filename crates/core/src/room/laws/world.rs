@@ -122,7 +122,8 @@ impl std::ops::Add for Counts {
 
 impl World {
     pub(super) fn new(inline_folds: bool) -> Self {
-        let limits = RoomLimits { pending_bytes: 400, awareness_clients_per_session: 2, ..RoomLimits::default() };
+        let awareness = AwarenessBounds { clients_per_session: 2, ..RoomLimits::default().awareness };
+        let limits = RoomLimits { pending_bytes: 400, awareness, ..RoomLimits::default() };
         Self {
             core: RoomCore::new(limits),
             now_ms: 1_000_000,

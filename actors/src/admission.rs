@@ -133,6 +133,14 @@ impl Node {
     /// [`crate::NodeParts::max_connections`] are.
     pub fn open_place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let (paces, unfinished) = (PlacePaces::default(), self.admission().unfinished.share(address));
-        self.take_place().then(|| Place { node: self.clone(), _address: None, _org: None, _user: None, _room: None, paces, unfinished })
+        self.take_place().then(|| Place {
+            node: self.clone(),
+            _address: None,
+            _org: None,
+            _user: None,
+            _room: None,
+            paces,
+            unfinished,
+        })
     }
 }

@@ -106,7 +106,8 @@ async fn unfinished_messages_hold_no_more_than_there_is() {
 #[actix::test]
 async fn who_takes_nothing_does_not_keep_others_from_their_documents() {
     let answers = AnswerMemory::new(4 << 20);
-    let rig = Rig::with(Settings { limiting: Limiting { answers: answers.clone(), ..Limiting::default() }, ..Settings::default() });
+    let rig =
+        Rig::with(Settings { limiting: Limiting { answers: answers.clone(), ..Limiting::default() }, ..Settings::default() });
     let mut text = TextWriter::new(7);
     let (mut author, _) = rig.join("doc").await;
     author.write(&text.append(&"long ".repeat(600_000))).await;
@@ -151,7 +152,8 @@ async fn who_takes_nothing_does_not_keep_others_from_their_documents() {
 async fn nothing_long_is_made_while_there_is_no_room() {
     tokio::time::pause();
     let answers = AnswerMemory::new(4 << 20);
-    let rig = Rig::with(Settings { limiting: Limiting { answers: answers.clone(), ..Limiting::default() }, ..Settings::default() });
+    let rig =
+        Rig::with(Settings { limiting: Limiting { answers: answers.clone(), ..Limiting::default() }, ..Settings::default() });
     let held = answers.count(vec![0; 5 << 20].into());
     let mut waits = rig.connect("doc");
     waits.send(&sync::step1(&[0])).await;

@@ -7,7 +7,7 @@ use yhub_core::{RoomId, StreamClock};
 use yhub_store::{Append, AssetSelection};
 use yhub_testkit::{Answered, BackEnd, TextWriter, http::send, until, vectors::to_hex};
 
-use crate::support::{ORG, Stage, TestHub, entries, room};
+use crate::support::{ORG, Stage, TestHub, binary, entries, room};
 
 on_stage!(direct, Direct; what_is_deleted_is_gone_for_all_and_can_be_restored, what_is_erased_is_proved_to_be_gone,
     held_documents_are_not_erased, documents_are_listed_page_by_page, kept_answers_end_with_the_document);
@@ -128,6 +128,43 @@ fn entries_of(update: &[u8]) -> bytes::Bytes {
     let ids = yhub_content::content_ids(update).unwrap();
     let map = yhub_content::ContentMap::attribution(&ids, Some("late"), 1, &[]);
     yhub_core::StreamMessage::encode_update(update, &map.to_bytes()).0
+}
+
+/// What a receipt says is gone is in no file of the data directory either, once the hub has written out what it was about to.
+#[actix_web::test]
+async fn what_is_erased_lies_in_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let launch = binary(dir.path()).set("auth.purposes", r#"["hard-delete"]"#);
+    let hub = launch.start();
+    let back_end = BackEnd::of(hub.addr());
+    let mut text = TextWriter::new(7);
+    // Longer than a page, so that whole pages are let go of, and short, so that parts of pages are.
+    for piece in [SECRET.repeat(2_000), SECRET.into()] {
+        assert_eq!(write(&back_end, "notes", &text.append(&piece)).await.code(), 200);
+        assert_eq!(write(&back_end, "others", &TextWriter::new(8).append("of others")).await.code(), 200);
+        until("all of it in one row", async || {
+            let room = back_end.get(&path("room", "notes")).await.json();
+            (room["versions"] == 1 && room["stored"] == room["changed"]).then_some(())
+        })
+        .await;
+    }
+    assert!(lies_in_a_file(&launch.data_dir()), "the test would not see it");
+    let erased = ask(&back_end, Method::DELETE, &path("ydoc", "notes?hard=true&user=ann")).await;
+    assert_eq!(erased.code(), 200, "{erased:?}");
+    hub.terminate();
+    assert_eq!(hub.wait(), Some(0));
+    assert!(!lies_in_a_file(&launch.data_dir()));
+}
+
+const SECRET: &str = "it was the butler ";
+
+fn lies_in_a_file(dir: &std::path::Path) -> bool {
+    let files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() > 1, "{files:?}");
+    let files = files.iter().filter(|file| file.is_file());
+    files
+        .map(|file| std::fs::read(file).unwrap())
+        .any(|bytes| bytes.windows(SECRET.len()).any(|piece| piece == SECRET.as_bytes()))
 }
 
 async fn held_documents_are_not_erased(stage: Stage) {

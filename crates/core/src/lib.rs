@@ -45,8 +45,8 @@ pub use notices::{Lookback, NOTICE_WINDOW, News};
 pub use pace::{CHECKS_AT_ONCE, CHECKS_PER_SECOND, CheckPace, LONGEST_CHECK_WAIT};
 pub use poison::{BreakerChange, Failed, HubFault, PoisonGuard, PoisonPolicy, Verdict};
 pub use room::{
-    AuthCheck, AwarenessBounds, CHECKS_REMEMBERED, Effect, FoldJob, Folded, Heard, Loaded, Presence, Recipients, RoomCore, SalvageJob, Salvaged,
-    ServerMessage, SessionId, StreamLine, Submission, Variant, salvage,
+    AuthCheck, AwarenessBounds, CHECKS_REMEMBERED, Effect, FoldJob, Folded, Heard, Loaded, Presence, Recipients, RoomCore,
+    SalvageJob, Salvaged, ServerMessage, SessionId, StreamLine, Submission, Variant, salvage,
 };
 pub use room_id::RoomId;
 pub use session::{Author, Due, Intent, MAX_TOKEN_BYTES, SessionCore, prepare_update};

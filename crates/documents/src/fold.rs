@@ -26,7 +26,8 @@ pub fn fold(job: FoldJob, limits: &content::Limits) -> Result<Folded, UpdateErro
     let mut long_bytes = 0;
     for state_vector in &job.state_vectors {
         let state_vector = StateVector::from_bytes(state_vector)?;
-        let answer = if state_vector.is_empty() { base.clone() } else { difference(&base, &state_vector, &mut long_bytes, &job.memory)? };
+        let answer =
+            if state_vector.is_empty() { base.clone() } else { difference(&base, &state_vector, &mut long_bytes, &job.memory)? };
         answers.push(answer);
     }
     let ids = if job.wants_ids { Some(yhub_content::content_ids(&base)?) } else { None };
@@ -40,7 +41,12 @@ const LONG_TOGETHER_BYTES: usize = 8 << 20;
 
 /// What `base` holds beyond `state_vector`. Of long differences there are only as many as `long_bytes` leaves room for: the others are
 /// answered with the whole document, which all share, and of which a client takes what it lacks.
-fn difference(base: &Bytes, state_vector: &StateVector, long_bytes: &mut usize, memory: &AnswerMemory) -> Result<Bytes, UpdateError> {
+fn difference(
+    base: &Bytes,
+    state_vector: &StateVector,
+    long_bytes: &mut usize,
+    memory: &AnswerMemory,
+) -> Result<Bytes, UpdateError> {
     let difference = yhub_content::diff(base, state_vector)?;
     if difference.len() > LONG_BYTES {
         if *long_bytes + difference.len() > base.len().max(LONG_TOGETHER_BYTES) {

@@ -209,8 +209,14 @@ pub(crate) fn connect(url: &str, durability: Durability) -> Result<SqliteConnect
     };
     // `busy_timeout`: nobody else writes, but a backup or an operator may hold the file for a moment.
     // `journal_size_limit`: a burst must not leave a large file for ever.
-    let pragmas =
-        ["PRAGMA busy_timeout = 5000", synchronous, "PRAGMA wal_autocheckpoint = 4000", "PRAGMA journal_size_limit = 67108864"];
+    // `secure_delete`: what is trimmed, or cleared for good, is overwritten, not only left out.
+    let pragmas = [
+        "PRAGMA busy_timeout = 5000",
+        synchronous,
+        "PRAGMA wal_autocheckpoint = 4000",
+        "PRAGMA journal_size_limit = 67108864",
+        "PRAGMA secure_delete = ON",
+    ];
     for pragma in pragmas {
         conn.batch_execute(pragma).map_err(Shared::new)?;
     }

@@ -138,7 +138,14 @@ fn pool(url: &str, size: usize) -> Pool<Connection> {
     config.custom_setup = Box::new(|url| {
         async move {
             let mut conn = Connection::establish(url).await?;
-            for pragma in ["PRAGMA busy_timeout = 5000", "PRAGMA synchronous = FULL", "PRAGMA journal_size_limit = 67108864"] {
+            // `secure_delete`: what is erased is overwritten, not only left out.
+            let pragmas = [
+                "PRAGMA busy_timeout = 5000",
+                "PRAGMA synchronous = FULL",
+                "PRAGMA journal_size_limit = 67108864",
+                "PRAGMA secure_delete = ON",
+            ];
+            for pragma in pragmas {
                 conn.batch_execute(pragma).await.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
             }
             Ok(conn)

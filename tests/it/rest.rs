@@ -348,6 +348,13 @@ async fn views_show_what_is_in_a_document(stage: Stage) {
     let plain = view("plain", "view=text").await;
     assert_eq!((plain.header("content-type"), plain.text()), ("text/plain; charset=utf-8", "plain <b>text</b>".into()));
     assert_eq!(view("never", "view=json").await.json(), json!({}));
+    // A text is sent once, however often it is asked for.
+    let many = format!("view=text&roots={}", vec![":text"; 2_000].join(","));
+    for roots in [&many, "view=text&roots=:text,:text", "view=json&roots=:text,:xml"] {
+        let refused = view("plain", roots).await;
+        assert_eq!((refused.code(), refused.json()["code"].clone()), (400, json!("invalid-query")), "{refused:?}");
+        assert!(refused.json()["error"].as_str().unwrap().contains("[roots]"), "{refused:?}");
+    }
     // Nested deeper than a program that follows by recursion can bear: refused, and nobody falls.
     let mut nest = vec![1, 0xa0, 0x8d, 0x06, 1, 0, 0x27, 1, 1, b'r', 1, b'k', 1];
     for at in 0..99_999_u64 {

@@ -265,7 +265,7 @@ fn pair(item: &Any) -> Option<(String, String)> {
 }
 
 /// The start of a value as it may stand in an error.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     Any::from(&text[..text.floor_char_boundary(QUOTED_BYTES)]).to_json()
 }
 

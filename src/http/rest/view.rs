@@ -1,12 +1,16 @@
 //! `view` and `roots` of a query: what is to be shown of a document, and how.
 
+use std::collections::HashSet;
+
 use yhub_content::{Looks, UpdateError};
 use yhub_documents::view::{Form, Shown, ViewError, show as show_document};
-
 use yhub_encoding::Any;
 
-use super::answer::Body;
+use super::{answer::Body, values::quoted};
 use crate::http::HttpError;
+
+/// Roots that a view may name. Editors keep a handful, and each one named is looked up and shown by itself; who wants all names none.
+pub(super) const MAX_ROOTS: usize = 256;
 
 /// What is to be shown.
 #[derive(Debug)]
@@ -37,6 +41,15 @@ impl View {
             };
             Ok((name.clone(), looks))
         };
+        let invalid = |what: String| HttpError::InvalidQuery { what: format!("invalid query: [roots] {what}") };
+        if roots.len() > MAX_ROOTS {
+            return Err(invalid(format!("names {} roots, and {MAX_ROOTS} are taken; give none for all of them", roots.len())));
+        }
+        // Also as something else: it would be shown as often as it is named, however large it is.
+        let mut names = HashSet::new();
+        if let Some((twice, _)) = roots.iter().find(|(name, _)| !names.insert(name)) {
+            return Err(invalid(format!("names {} twice", quoted(twice))));
+        }
         Ok(Self { form, roots: roots.iter().map(looks).collect::<Result<_, _>>()? })
     }
 }
@@ -55,5 +68,20 @@ pub(super) fn show(update: &[u8], view: &View) -> Result<Body, HttpError> {
             log::error!("a document cannot be shown: {error}");
             Err(HttpError::Internal)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_is_named_once_and_not_too_many_are() {
+        let named = |count: usize| (0..count).map(|at| (format!("root {at}"), "text".to_owned())).collect::<Vec<_>>();
+        assert_eq!(View::new("text", &named(MAX_ROOTS)).unwrap().roots.len(), MAX_ROOTS);
+        let why = |roots: &[(String, String)]| View::new("json", roots).unwrap_err().to_string();
+        assert!(why(&named(MAX_ROOTS + 1)).starts_with("invalid query: [roots] names 257 roots"));
+        let twice = [named(1), vec![("root 0".into(), "map".into())]].concat();
+        assert_eq!(why(&twice), "invalid query: [roots] names \"root 0\" twice");
     }
 }

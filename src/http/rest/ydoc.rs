@@ -38,8 +38,8 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             param(
                 "roots",
                 Kind::Pairs,
-                "For `view`: which roots, and what they are: `name:kind,…` with `text`, `array`, `map` or `xml`. Without it all, \
-                     each taken for what it looks like.",
+                "For `view`: which roots, and what they are: `name:kind,…` with `text`, `array`, `map` or `xml`. At most 256, each \
+                     once. Without it all, each taken for what it looks like.",
             ),
         ],
         body: None,

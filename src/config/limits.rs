@@ -14,8 +14,9 @@ section! {
         max_room_name_bytes: usize = 512, 1..=4_096;
         /// Bytes of one presence message.
         max_awareness_bytes: usize = 1 << 20, 64..=64 << 20;
-        /// Bytes of documents that are being sent over HTTP, all together. At the bound whoever asks for one more is told to come
-        /// again; a document that is longer by itself goes out alone.
+        /// Bytes of what is being sent over HTTP, all together: documents, views of them, answers about histories, and whatever else
+        /// is longer than 64 KiB. At the bound whoever asks for one more is told to come again; what is longer by itself goes out
+        /// alone.
         answer_bytes: usize = 512 << 20, 1 << 20..=1 << 40;
         /// Bytes of the bodies of requests over HTTP that are being taken in, all together. At the bound further ones are told to
         /// come again.
@@ -86,7 +87,7 @@ section! {
         concurrent_loads: usize = 64, 1..=10_000;
         /// How many wait for that, each at most `room.load_timeout_ms`. Further ones are closed with 1013.
         waiting_loads: usize = 4_096, 0..=1_000_000;
-        /// Histories that are computed with at once: activities, changesets, rollbacks and prunes.
+        /// Histories that are computed with at once: activities, changesets, rollbacks and prunes; and views of documents.
         concurrent_histories: usize = 4, 1..=10_000;
         /// How many wait for that, each at most `room.load_timeout_ms`. Further ones are told to come again.
         waiting_histories: usize = 64, 0..=1_000_000;

@@ -42,8 +42,10 @@ on_one_node!(
     metrics_are_told_on_a_listener_of_their_own,
 );
 on_stage!(only_direct, Direct; a_head_has_its_time);
-on_stage!(without_a_session, Direct; connections_have_a_rate, connections_without_a_session_are_bounded, an_answer_that_nobody_takes_is_let_go_of);
-on_stage!(without_a_session_mounted, Mounted; connections_have_a_rate, connections_without_a_session_are_bounded, an_answer_that_nobody_takes_is_let_go_of);
+on_stage!(without_a_session, Direct; connections_have_a_rate, connections_without_a_session_are_bounded,
+    an_answer_that_nobody_takes_is_let_go_of, whatever_is_long_has_its_share_until_it_is_sent);
+on_stage!(without_a_session_mounted, Mounted; connections_have_a_rate, connections_without_a_session_are_bounded,
+    an_answer_that_nobody_takes_is_let_go_of, whatever_is_long_has_its_share_until_it_is_sent);
 
 /// A connection to the room from an address that the proxy in front names.
 fn from(hub: &TestHub, docid: &str, address: &str) -> Connect {
@@ -354,12 +356,17 @@ async fn histories_wait_in_turn_and_too_many_are_sent_away(stage: Stage) {
     assert_eq!((second.code(), second.json()["code"].clone()), (429, json!("too-many-requests")));
     assert!(second.header("retry-after").parse::<u64>().unwrap() >= 1);
     assert_eq!(hub.limited(Bound::Histories), 1);
+    // A view is built anew, too.
+    let view = async || back_end.get(&format!("/api/ydoc/v1/{ORG}/b?view=text")).await;
+    assert_eq!(view().await.code(), 429);
+    assert_eq!(hub.limited(Bound::Histories), 2);
     // Documents are not concerned.
     others_go_on(&hub, "b").await;
     hub.doc_plan.clear();
     hub.doc_plan.release();
     assert_eq!(first.await.unwrap().code(), 200);
     assert_eq!(ask("b").await.unwrap().code(), 200);
+    assert_eq!(view().await.code(), 200);
 }
 
 async fn requests_of_one_address_and_of_one_user_have_a_rate(stage: Stage) {
@@ -565,4 +572,38 @@ async fn an_answer_that_nobody_takes_is_let_go_of(stage: Stage) {
     assert_eq!(other().await, 200);
     let got = rest_of(&mut stalled).await.len();
     assert!(got < 32 << 20, "{got} bytes");
+}
+
+async fn whatever_is_long_has_its_share_until_it_is_sent(stage: Stage) {
+    let hub = TestHub::with(stage, |config| config.limits.answer_bytes = 1 << 20).await;
+    let back_end = BackEnd::of(hub.addr());
+    assert_eq!(patch(&back_end, "large", &TextWriter::new(7).append(&"x".repeat(8 << 20))).await.code(), 200);
+    assert_eq!(patch(&back_end, "other", &TextWriter::new(7).append(&"x".repeat(700 << 10))).await.code(), 200);
+    assert_eq!(patch(&back_end, "small", &TextWriter::new(7).append("x")).await.code(), 200);
+    let path = |question: &str, docid: &str| {
+        let (kind, query) = question.split_once('?').unwrap();
+        format!("/api/{kind}/v1/{ORG}/{docid}?{query}")
+    };
+    let questions = ["ydoc?view=text", "ydoc?view=json", "changeset?ydoc=true"];
+    for (question, accept) in questions.into_iter().flat_map(|question| [(question, "application/json"), (question, "*/*")]) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let mut stalled = socket.connect(hub.addr()).await.unwrap();
+        let head = format!("GET {} HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\n\r\n", path(question, "large"));
+        stalled.write_all(head.as_bytes()).await.unwrap();
+        // It has come to be sent, which takes all of the budget, and nobody takes it.
+        within("the answer to begin", stalled.readable()).await.unwrap();
+        let refused_before = hub.limited(Bound::Answers);
+        for other in ["ydoc?gc=true", "ydoc?view=text", "changeset?ydoc=true"] {
+            let refused = back_end.get(&path(other, "other")).await;
+            assert_eq!((refused.code(), refused.header("retry-after")), (503, "2"), "{other} beside {question} {accept}");
+            assert_eq!(refused.json()["code"], "unavailable");
+        }
+        assert_eq!(hub.limited(Bound::Answers), refused_before + 3);
+        // What is short finds its way.
+        assert_eq!(back_end.get(&path("changeset?ydoc=true", "small")).await.code(), 200);
+        drop(stalled);
+        let other = async || back_end.get(&path("changeset?ydoc=true", "other")).await.code();
+        until("its share to be given back", async || (other().await == 200).then_some(())).await;
+    }
 }

@@ -1,10 +1,14 @@
 //! What is in a document, for programs that do not speak Yjs: as values, as text, as XML. Through yrs.
 
+use bytes::Bytes;
 use yhub_content::{Looks, UpdateError, roots};
+use yhub_core::RoomId;
 use yhub_encoding::{Any, Object};
 use yrs::{
     Array, Doc, GetString, Map, OffsetKind, Options, ReadTxn, Transact, Update, XmlOut, types::ToJson, updates::decoder::Decode,
 };
+
+use crate::{Documents, DocumentsError};
 
 /// In which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +40,31 @@ pub enum ViewError {
 /// What is in a document.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shown {
-    /// For [`Form::Json`].
-    Values(Object),
+    /// For [`Form::Json`]: an object, any-encoded.
+    Values(Bytes),
     /// For the others.
     Text(String),
+}
+
+impl Documents {
+    /// Shows a document that was loaded, as [`show`] does. It is built anew for that, so it waits for a turn at histories: not all
+    /// threads that compute are to build documents at once.
+    pub async fn view(
+        &self,
+        room: &RoomId,
+        update: Bytes,
+        form: Form,
+        wanted: Vec<(String, Looks)>,
+    ) -> Result<Result<Shown, ViewError>, DocumentsError> {
+        let turn = self.histories.take(room).await?;
+        let size = update.len();
+        let job = move || {
+            // Until it is done, also if nobody waits for it any more.
+            let _turn = turn;
+            show(&update, form, &wanted)
+        };
+        self.compute.run_sized(size, job).await.map_err(|source| DocumentsError::Compute { room: room.clone(), source })
+    }
 }
 
 /// Shows the roots `wanted` of a document, each as what it is said to be; all of them, as what they look like, if none is named. A root
@@ -60,7 +85,8 @@ pub fn show(update: &[u8], form: Form, wanted: &[(String, Looks)]) -> Result<Sho
     let txn = doc.transact();
     Ok(match form {
         Form::Json => {
-            Shown::Values(Object::from_entries(values.into_iter().map(|(name, root)| (name, root.value(&txn))).collect()))
+            let values = values.into_iter().map(|(name, root)| (name, root.value(&txn))).collect();
+            Shown::Values(Any::Object(Object::from_entries(values)).to_bytes().into())
         }
         Form::Text | Form::Xml => {
             let texts = values.iter().filter_map(|(_, root)| root.text(&txn, form)).filter(|text| !text.is_empty());

@@ -20,7 +20,7 @@ use yhub_core::StreamClock;
 use yhub_documents::ComputePool;
 use yhub_encoding::{Any, Object, write_any_object_header, write_var_string, write_var_uint};
 
-use super::outgoing::Held;
+use super::outgoing::{Held, Outgoing, Share};
 use crate::http::{
     HttpError,
     error::{JSON, LIB0_ANY, wants_json},
@@ -31,7 +31,8 @@ const BYTES_TAG: u8 = 116;
 /// So much of a document becomes base64 at a time. A multiple of three, so that the pieces fit together.
 const BASE64_PIECE_BYTES: usize = 48 << 10;
 
-/// So much of anything is given to the server at a time.
+/// So much of anything is given to the server at a time. What is no longer is copied whole into what a connection has anyway, and
+/// counts against no budget.
 const PLAIN_PIECE_BYTES: usize = 64 << 10;
 
 /// What an endpoint answers.
@@ -82,8 +83,17 @@ impl Answer {
         Self { changed: Some(changed), ..self }
     }
 
-    /// The response to a request with these headers. What takes long is done on the pool.
-    pub(crate) async fn render(self, request: &RequestHead, pool: &ComputePool) -> Result<HttpResponse, HttpError> {
+    /// The response to a request with these headers. What takes long is done on the pool; what is long holds a share of the budget of
+    /// `outgoing` until it is sent or given up.
+    ///
+    /// # Errors
+    /// If that share is not left, or the pool has no place.
+    pub(super) async fn render(
+        self,
+        request: &RequestHead,
+        pool: &ComputePool,
+        outgoing: &Outgoing,
+    ) -> Result<HttpResponse, HttpError> {
         let json = wants_json(request.headers());
         let mut response = HttpResponse::build(self.status);
         response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
@@ -97,26 +107,29 @@ impl Answer {
         Ok(match self.body {
             // Neither to HEAD nor with 304 a length is said: it would be that of a body.
             Body::Empty => response.message_body(body::None::new()).map_err(|_| HttpError::Internal)?.map_into_boxed_body(),
-            Body::Text(media_type, text) => response.content_type(media_type).body(Pieces::plain(text.into())),
+            Body::Text(media_type, text) => response.content_type(media_type).body(Pieces::shared(text.into(), outgoing)?),
             Body::Object(object) => {
                 let value = Any::Object(object);
                 let body = if json { value.to_json().into_bytes() } else { value.to_bytes() };
-                response.content_type(media_type).body(body)
+                response.content_type(media_type).body(Pieces::shared(body.into(), outgoing)?)
             }
             Body::Encoded(bytes) if json => {
                 let size = bytes.len();
+                // Of what it is made of, while that waits for its turn; then of what it has become.
+                let share = share_of(size, outgoing)?;
                 // What we have encoded ourselves, here or on another node.
                 let body = pool.run_sized(size, move || Any::from_bytes(&bytes).map(|value| value.to_json())).await;
                 let body = body.map_err(|error| HttpError::of_compute(&error))?.map_err(|error| {
                     log::error!("a response of ours cannot be read: {error}");
                     HttpError::Internal
                 })?;
-                response.content_type(media_type).body(Pieces::plain(body.into()))
+                drop(share);
+                response.content_type(media_type).body(Pieces::shared(body.into(), outgoing)?)
             }
-            Body::Encoded(bytes) => response.content_type(media_type).body(Pieces::plain(bytes)),
+            Body::Encoded(bytes) => response.content_type(media_type).body(Pieces::shared(bytes, outgoing)?),
             Body::Documents(documents, held) => {
                 let pieces = if json { Pieces::json(documents) } else { Pieces::lib0(documents) };
-                response.content_type(media_type).body(Pieces { _held: Some(held), ..pieces })
+                response.content_type(media_type).body(Pieces { _held: Some(OnItsWay::Document(held)), ..pieces })
             }
         })
     }
@@ -134,7 +147,19 @@ pub(super) const JSON_TAG: &str = "/json";
 struct Pieces {
     left: VecDeque<Piece>,
     size_bytes: u64,
-    _held: Option<Arc<Held>>,
+    _held: Option<OnItsWay>,
+}
+
+/// What is held of the budget until a body is sent.
+#[expect(dead_code, reason = "held, and not looked at")]
+enum OnItsWay {
+    Document(Arc<Held>),
+    Other(Share),
+}
+
+/// The share of a body of so many bytes, if it is long.
+fn share_of(size_bytes: usize, outgoing: &Outgoing) -> Result<Option<Share>, HttpError> {
+    (size_bytes > PLAIN_PIECE_BYTES).then(|| outgoing.share(size_bytes)).transpose()
 }
 
 enum Piece {
@@ -151,8 +176,10 @@ impl Pieces {
         Self { size_bytes: pieces.iter().map(size).sum(), left: pieces.into(), _held: None }
     }
 
-    fn plain(bytes: Bytes) -> Self {
-        Self::of(vec![Piece::Plain(bytes)])
+    /// A body that is no document; a long one with its share of the budget.
+    fn shared(bytes: Bytes, outgoing: &Outgoing) -> Result<Self, HttpError> {
+        let held = share_of(bytes.len(), outgoing)?.map(OnItsWay::Other);
+        Ok(Self { _held: held, ..Self::of(vec![Piece::Plain(bytes)]) })
     }
 
     /// Layout: lib0 `writeAny` of an object whose values are bytes.

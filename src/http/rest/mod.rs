@@ -134,7 +134,7 @@ impl Rest {
         })
     }
 
-    /// Bytes of documents that are being sent.
+    /// Bytes of documents and of other long answers that are being sent.
     pub(crate) fn answer_bytes(&self) -> usize {
         self.outgoing.held_bytes()
     }
@@ -197,7 +197,7 @@ impl Rest {
         } else {
             run.await?
         };
-        answer.render(request.head(), self.documents.compute()).await
+        answer.render(request.head(), self.documents.compute(), &self.outgoing).await
     }
 
     /// The endpoint at `path`, with the segments of its scope.

@@ -1,4 +1,4 @@
-//! Documents on their way to those who asked for them: of each state one copy, all of them within a budget.
+//! What is on its way to those who asked for it, all of it within a budget; of each state of a document one copy.
 
 use std::{
     collections::HashMap,
@@ -30,15 +30,46 @@ pub(super) struct Held {
     pub(super) changed: StreamClock,
     /// Presence of the stream, each with the milliseconds at which it was appended.
     pub(super) awareness: Vec<Heard>,
-    _share: OwnedSemaphorePermit,
+    _share: Share,
+}
+
+/// A part of the budget, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Share(#[expect(dead_code, reason = "held, and not looked at")] OwnedSemaphorePermit);
+
+/// What all of it may take. Cheap to clone.
+#[derive(Clone)]
+struct Budget {
+    budget: Arc<Semaphore>,
+    pieces: usize,
+    tally: Arc<Tally>,
+}
+
+impl Budget {
+    fn new(budget_bytes: usize, tally: Arc<Tally>) -> Self {
+        let pieces = (budget_bytes / PIECE_BYTES).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        Self { budget: Arc::new(Semaphore::new(pieces)), pieces, tally }
+    }
+
+    fn held_bytes(&self) -> usize {
+        (self.pieces - self.budget.available_permits()) * PIECE_BYTES
+    }
+
+    /// The share of so many bytes. What is larger than the budget goes out alone.
+    fn share(&self, size_bytes: usize, of: impl FnOnce() -> String) -> Result<Share, HttpError> {
+        let share = u32::try_from(size_bytes.div_ceil(PIECE_BYTES).min(self.pieces)).unwrap_or(u32::MAX);
+        self.budget.clone().try_acquire_many_owned(share).map(Share).map_err(|_| {
+            self.tally.count(Bound::Answers);
+            log::warn!("as much as may is being sent; {} is told to come again (`limits.answer_bytes`)", of());
+            HttpError::Unavailable
+        })
+    }
 }
 
 /// All of them.
 pub(super) struct Outgoing {
     documents: Documents,
-    budget: Arc<Semaphore>,
-    pieces: usize,
-    tally: Arc<Tally>,
+    budget: Budget,
     state: Arc<Mutex<State>>,
     flights: Flights<Arc<Held>>,
 }
@@ -54,14 +85,20 @@ struct State {
 impl Outgoing {
     /// Of `documents`, at most about `budget_bytes` at a time.
     pub(super) fn new(documents: Documents, budget_bytes: usize, tally: Arc<Tally>) -> Self {
-        let pieces = (budget_bytes / PIECE_BYTES).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        let budget = Arc::new(Semaphore::new(pieces));
-        Self { documents, budget, pieces, tally, state: Arc::default(), flights: Flights::default() }
+        Self { documents, budget: Budget::new(budget_bytes, tally), state: Arc::default(), flights: Flights::default() }
     }
 
     /// How many bytes they hold now.
     pub(super) fn held_bytes(&self) -> usize {
-        (self.pieces - self.budget.available_permits()) * PIECE_BYTES
+        self.budget.held_bytes()
+    }
+
+    /// What an answer of so many bytes that is no document holds of the budget until it is sent.
+    ///
+    /// # Errors
+    /// If that much is not left.
+    pub(super) fn share(&self, size_bytes: usize) -> Result<Share, HttpError> {
+        self.budget.share(size_bytes, || "who asks for an answer".into())
     }
 
     /// A document as it is now, or later: with everything that was written before this was called.
@@ -85,18 +122,11 @@ impl Outgoing {
     }
 
     fn load(&self, room: RoomId, variant: Variant) -> impl Future<Output = Result<Arc<Held>, HttpError>> + Send + use<> {
-        let (documents, budget, state, pieces) = (self.documents.clone(), self.budget.clone(), self.state.clone(), self.pieces);
-        let tally = self.tally.clone();
+        let (documents, budget, state) = (self.documents.clone(), self.budget.clone(), self.state.clone());
         async move {
             let _loading = Loading::new(&state, &room, variant);
             let loaded = documents.load(&room, variant).await.map_err(|error| HttpError::of_documents(&error))?;
-            // One that is larger than the budget goes out alone.
-            let share = u32::try_from(loaded.base.len().div_ceil(PIECE_BYTES).min(pieces)).unwrap_or(u32::MAX);
-            let share = budget.try_acquire_many_owned(share).map_err(|_| {
-                tally.count(Bound::Answers);
-                log::warn!(room:% = room; "as many documents as may are being sent; room {room} is told to come again (`limits.answer_bytes`)");
-                HttpError::Unavailable
-            })?;
+            let share = budget.share(loaded.base.len(), || format!("who asks for room {room}"))?;
             let held = Arc::new(Held { base: loaded.base, changed: loaded.changed, awareness: loaded.awareness, _share: share });
             lock(&state).held.insert(key(&room, variant, held.changed), Arc::downgrade(&held));
             Ok(held)

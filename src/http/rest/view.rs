@@ -1,12 +1,12 @@
 //! `view` and `roots` of a query: what is to be shown of a document, and how.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use yhub_content::{Looks, UpdateError};
-use yhub_documents::view::{Form, Shown, ViewError, show as show_document};
-use yhub_encoding::Any;
+use yhub_core::RoomId;
+use yhub_documents::view::{Form, Shown, ViewError};
 
-use super::{answer::Body, values::quoted};
+use super::{Rest, answer::Body, outgoing::Held, values::quoted};
 use crate::http::HttpError;
 
 /// Roots that a view may name. Editors keep a handful, and each one named is looked up and shown by itself; who wants all names none.
@@ -54,19 +54,24 @@ impl View {
     }
 }
 
-/// The body of the answer. For the compute pool.
-pub(super) fn show(update: &[u8], view: &View) -> Result<Body, HttpError> {
-    match show_document(update, view.form, &view.roots) {
-        Ok(Shown::Values(object)) => Ok(Body::Encoded(Any::Object(object).to_bytes().into())),
-        // Never as XML: what users write would be a page of ours then.
-        Ok(Shown::Text(text)) => Ok(Body::Text("text/plain; charset=utf-8", text)),
-        Err(ViewError::Document(error @ (UpdateError::NestedTooDeep { .. } | UpdateError::TooManySteps))) => {
-            Err(HttpError::TooCostly { what: error.to_string() })
-        }
-        Err(error @ ViewError::Unreadable { .. }) => Err(HttpError::NotShown { what: error.to_string() }),
-        Err(ViewError::Document(error)) => {
-            log::error!("a document cannot be shown: {error}");
-            Err(HttpError::Internal)
+impl Rest {
+    /// What `view` shows of a document that was loaded: the body of the answer.
+    pub(super) async fn shown(&self, room: &RoomId, document: Arc<Held>, view: View) -> Result<Body, HttpError> {
+        let shown = self.documents.view(room, document.base.clone(), view.form, view.roots).await;
+        // The document is let go of here: from now on there is what is shown of it.
+        drop(document);
+        match shown.map_err(|error| HttpError::of_documents(&error))? {
+            Ok(Shown::Values(object)) => Ok(Body::Encoded(object)),
+            // Never as XML: what users write would be a page of ours then.
+            Ok(Shown::Text(text)) => Ok(Body::Text("text/plain; charset=utf-8", text)),
+            Err(ViewError::Document(error @ (UpdateError::NestedTooDeep { .. } | UpdateError::TooManySteps))) => {
+                Err(HttpError::TooCostly { what: error.to_string() })
+            }
+            Err(error @ ViewError::Unreadable { .. }) => Err(HttpError::NotShown { what: error.to_string() }),
+            Err(ViewError::Document(error)) => {
+                log::error!(room:% = room; "the document of room {room} cannot be shown: {error}");
+                Err(HttpError::Internal)
+            }
         }
     }
 }

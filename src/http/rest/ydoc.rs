@@ -16,7 +16,7 @@ use super::{
     Rest,
     answer::{Answer, Body},
     endpoint::{Call, Endpoint, Kind, Purpose, Returns, Right, Scope, param},
-    view::{self, View},
+    view::View,
 };
 use crate::http::HttpError;
 
@@ -107,21 +107,18 @@ async fn get(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
     }
     let variant = if call.query.bool("gc") == Some(false) { Variant::Nongc } else { Variant::Gc };
     let held = rest.outgoing.document(call.room(), variant).await?;
+    let changed = held.changed;
     let answer = match view {
-        Some(view) => {
-            let (held, size) = (held.clone(), held.base.len());
-            let shown = rest.documents.compute().run_sized(size, move || view::show(&held.base, &view));
-            Answer::of(shown.await.map_err(|error| HttpError::of_compute(&error))??)
-        }
+        Some(view) => Answer::of(rest.shown(call.room(), held, view).await?),
         None => {
             let mut documents = vec![("doc", held.base.clone())];
             if with_awareness {
                 documents.extend(merged_awareness(&held.awareness).map(|update| ("awareness", update)));
             }
-            Answer::of(Body::Documents(documents, held.clone()))
+            Answer::of(Body::Documents(documents, held))
         }
     };
-    Ok(if with_awareness { answer } else { answer.as_of(held.changed) })
+    Ok(if with_awareness { answer } else { answer.as_of(changed) })
 }
 
 /// Who is there, if anybody is, as one update. What cannot be read of the stream is left out.

@@ -110,11 +110,11 @@ bounds! {
     FailedAuth = "failed_auth", "limits.failed_auth_per_minute", Answer::Status(429);
     /// Bodies of requests that are being taken in.
     Bodies = "bodies", "limits.body_bytes", Answer::Status(503);
-    /// Documents that are being sent over HTTP.
+    /// Documents, views and other long answers that are being sent over HTTP.
     Answers = "answers", "limits.answer_bytes", Answer::Status(503);
     /// Documents that are being loaded, and that wait for it.
     Loads = "loads", "limits.waiting_loads", Answer::Both { close: 1013, status: 503 };
-    /// Questions about histories that are being computed, and that wait for it.
+    /// Questions about histories and views of documents that are being computed, and that wait for it.
     Histories = "histories", "limits.waiting_histories", Answer::Status(429);
     /// Computations that run, and that wait for it.
     Computations = "computations", "compute.queue", Answer::Both { close: 1013, status: 503 };

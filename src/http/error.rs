@@ -205,6 +205,7 @@ impl HttpError {
                     source @ (UpdateError::TooManyEntries { .. }
                     | UpdateError::TooMuchToShow { .. }
                     | UpdateError::NestedTooDeep { .. }
+                    | UpdateError::TooDeepToShow { .. }
                     | UpdateError::TooManySteps),
                 ..
             } => Self::TooCostly { what: source.to_string() },

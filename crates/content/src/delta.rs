@@ -91,6 +91,28 @@ impl Delta {
         self.attrs.iter().map(attr).sum::<usize>() + self.children.iter().map(child).sum::<usize>()
     }
 
+    /// How many arrays and objects of its value lie inside one another ([`Any::depth`]).
+    pub(crate) fn depth(&self) -> usize {
+        let item = |item: &DeltaItem| match item {
+            DeltaItem::Value(value) => value.depth(),
+            DeltaItem::Node(node) => node.depth(),
+        };
+        let said = |object: &Option<Object>| object.as_ref().map_or(0, Object::depth);
+        // Each in an object of its own, and these in an object by key.
+        let attr = |attr: &DeltaAttr| 2 + attr.value.as_ref().map_or(0, item).max(said(&attr.attribution));
+        // The same, in a list.
+        let child = |op: &DeltaOp| {
+            let insert = match &op.insert {
+                DeltaInsert::Text(_) => 0,
+                DeltaInsert::List(items) => 1 + items.iter().map(item).max().unwrap_or(0),
+            };
+            // One that is empty is left out.
+            let format = if op.format.is_empty() { 0 } else { op.format.depth() };
+            2 + insert.max(format).max(said(&op.attribution))
+        };
+        1 + self.attrs.iter().map(|(_, value)| attr(value)).chain(self.children.iter().map(child)).max().unwrap_or(0)
+    }
+
     /// The delta as a value, in the order of keys that JavaScript gives it.
     pub fn to_any(&self) -> Any {
         let mut delta = typed("delta");
@@ -150,4 +172,38 @@ impl DeltaItem {
 
 fn typed(name: &str) -> Object {
     Object::from_entries(vec![("type".into(), name.into())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delta_is_as_deep_as_its_value() {
+        let object = |value: Any| Object::from_entries(vec![("k".into(), value)]);
+        let nested = |levels: usize| (0..levels).fold(Any::Null, |inner, _| Any::Array(vec![inner]));
+        let op =
+            |insert, format, attribution| Delta { children: vec![DeltaOp { insert, format, attribution }], ..Delta::default() };
+        let attr = |value, attribution| Delta { attrs: vec![("a".into(), DeltaAttr { value, attribution })], ..Delta::default() };
+        let text = || DeltaInsert::Text("x".into());
+        let node = |delta: Delta| DeltaItem::Node(Box::new(delta));
+        for levels in 0..6 {
+            for delta in [
+                Delta::default(),
+                op(text(), object(nested(levels)), None),
+                op(text(), Object::new(), Some(object(nested(levels)))),
+                op(
+                    DeltaInsert::List(vec![DeltaItem::Value(nested(levels)), DeltaItem::Value(Any::Null)]),
+                    object(Any::Null),
+                    None,
+                ),
+                op(DeltaInsert::List(vec![node(op(text(), object(nested(levels)), None))]), Object::new(), None),
+                attr(Some(DeltaItem::Value(nested(levels))), None),
+                attr(None, Some(object(nested(levels)))),
+                attr(Some(node(attr(Some(DeltaItem::Value(nested(levels))), None))), Some(object(nested(2)))),
+            ] {
+                assert_eq!(delta.depth(), delta.to_any().depth(), "{delta:?}");
+            }
+        }
+    }
 }

@@ -157,8 +157,8 @@ fn look_back(bytes: &[u8], ids: &ContentIds, rng: &mut StdRng, guarded: bool) ->
     for found in shown {
         match found {
             Ok(found) => assert!(!found.to_bytes().is_empty()),
-            // Nodes may be nested more deeply than can be shown.
-            Err(UpdateError::NestedTooDeep { .. }) => {}
+            // Nodes and values may be nested more deeply than can be shown.
+            Err(UpdateError::NestedTooDeep { .. } | UpdateError::TooDeepToShow { .. }) => {}
             Err(error) => return Err(error),
         }
     }

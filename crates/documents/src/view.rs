@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use yhub_content::{Looks, UpdateError, roots};
 use yhub_core::RoomId;
-use yhub_encoding::{Any, Object};
+use yhub_encoding::{Any, MAX_ANY_DEPTH, Object};
 use yrs::{
     Array, Doc, GetString, Map, OffsetKind, Options, ReadTxn, Transact, Update, XmlOut, types::ToJson, updates::decoder::Decode,
 };
@@ -27,6 +27,14 @@ pub enum ViewError {
     /// It is damaged, or nests nodes too deeply.
     #[error(transparent)]
     Document(#[from] UpdateError),
+    /// Its values nest more deeply, in their nodes and roots, than they can be read.
+    #[error("the document nests {depth} arrays and objects in one another, {max} may be shown; ask for it as text")]
+    TooDeep {
+        /// How many there are.
+        depth: usize,
+        /// How many may be.
+        max: usize,
+    },
     /// yrs does not read it.
     #[error("the document cannot be read as {form:?}: {what}")]
     Unreadable {
@@ -85,8 +93,13 @@ pub fn show(update: &[u8], form: Form, wanted: &[(String, Looks)]) -> Result<Sho
     let txn = doc.transact();
     Ok(match form {
         Form::Json => {
-            let values = values.into_iter().map(|(name, root)| (name, root.value(&txn))).collect();
-            Shown::Values(Any::Object(Object::from_entries(values)).to_bytes().into())
+            let values = Object::from_entries(values.into_iter().map(|(name, root)| (name, root.value(&txn))).collect());
+            // Values may be as deep as one can be, and lie in nodes and roots here: whoever reads the answer must be able to.
+            let (depth, max) = (values.depth(), MAX_ANY_DEPTH);
+            if depth > max {
+                return Err(ViewError::TooDeep { depth, max });
+            }
+            Shown::Values(Any::Object(values).to_bytes().into())
         }
         Form::Text | Form::Xml => {
             let texts = values.iter().filter_map(|(_, root)| root.text(&txn, form)).filter(|text| !text.is_empty());
@@ -170,5 +183,26 @@ fn any(value: &yrs::Any) -> Any {
             entries.sort_unstable_by(|(key, _), (other, _)| key.cmp(other));
             Any::Object(Object::from_entries(entries))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nests_more_deeply_than_can_be_read_is_not_shown_as_values() {
+        // A root `r` that is a map, with so many lists in one another under `k`.
+        let nest = |lists: usize| {
+            let mut update = vec![1, 1, 1, 0, 0x28, 1, 1, b'r', 1, b'k', 1];
+            update.extend([117, 1].repeat(lists));
+            update.extend([126, 0]);
+            update
+        };
+        let Ok(Shown::Values(values)) = show(&nest(MAX_ANY_DEPTH - 2), Form::Json, &[]) else { panic!("it is shown") };
+        assert!(Any::from_bytes(&values).is_ok(), "and can be read");
+        let deeper = show(&nest(MAX_ANY_DEPTH - 1), Form::Json, &[]);
+        assert!(matches!(deeper, Err(ViewError::TooDeep { depth: 257, max: MAX_ANY_DEPTH })), "{deeper:?}");
+        assert!(show(&nest(MAX_ANY_DEPTH - 1), Form::Text, &[]).is_ok());
     }
 }

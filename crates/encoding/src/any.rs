@@ -107,6 +107,15 @@ impl Any {
         Self::decode(&mut Reader::new(bytes), MAX_ANY_DEPTH)
     }
 
+    /// How many arrays and objects lie inside one another: what [`Any::decode`] needs to read it back.
+    pub fn depth(&self) -> usize {
+        match self {
+            Self::Array(items) => 1 + items.iter().map(Self::depth).max().unwrap_or(0),
+            Self::Object(object) => object.depth(),
+            _ => 0,
+        }
+    }
+
     /// Appends the value as the JavaScript writer would. Layout: lib0 `any`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -370,7 +379,10 @@ mod tests {
             bytes.push(NULL);
             bytes
         };
-        assert!(Any::from_bytes(&nested(MAX_ANY_DEPTH)).is_ok());
+        assert_eq!(Any::from_bytes(&nested(MAX_ANY_DEPTH)).unwrap().depth(), MAX_ANY_DEPTH);
+        let object = |value: Any| Any::Object(Object::from_entries(vec![("a".into(), Any::Null), ("b".into(), value)]));
+        assert_eq!(object(Any::Array(vec![Any::Null, object(Any::Null)])).depth(), 3);
+        assert_eq!((Any::Array(Vec::new()).depth(), Any::from("text").depth()), (1, 0));
         let too_deep = nested(MAX_ANY_DEPTH + 1);
         assert_eq!(Any::from_bytes(&too_deep), Err(DecodeError::TooDeep { at: 2 * MAX_ANY_DEPTH }));
         assert_eq!(skip_any(&mut Reader::new(&too_deep), MAX_ANY_DEPTH), Err(DecodeError::TooDeep { at: 2 * MAX_ANY_DEPTH }));

@@ -53,6 +53,11 @@ impl Object {
         self.0.retain(|(k, _)| **k != *key);
     }
 
+    /// How many arrays and objects lie inside one another, this one included.
+    pub fn depth(&self) -> usize {
+        1 + self.0.iter().map(|(_, value)| value.depth()).max().unwrap_or(0)
+    }
+
     /// Keys and values in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Any)> {
         self.0.iter().map(|(key, value)| (&**key, value))

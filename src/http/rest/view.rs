@@ -64,9 +64,10 @@ impl Rest {
             Ok(Shown::Values(object)) => Ok(Body::Encoded(object)),
             // Never as XML: what users write would be a page of ours then.
             Ok(Shown::Text(text)) => Ok(Body::Text("text/plain; charset=utf-8", text)),
-            Err(ViewError::Document(error @ (UpdateError::NestedTooDeep { .. } | UpdateError::TooManySteps))) => {
-                Err(HttpError::TooCostly { what: error.to_string() })
-            }
+            Err(
+                error @ (ViewError::TooDeep { .. }
+                | ViewError::Document(UpdateError::NestedTooDeep { .. } | UpdateError::TooManySteps)),
+            ) => Err(HttpError::TooCostly { what: error.to_string() }),
             Err(error @ ViewError::Unreadable { .. }) => Err(HttpError::NotShown { what: error.to_string() }),
             Err(ViewError::Document(error)) => {
                 log::error!(room:% = room; "the document of room {room} cannot be shown: {error}");

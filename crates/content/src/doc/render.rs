@@ -10,7 +10,8 @@ use crate::delta::{Delta, DeltaAttr, DeltaInsert, DeltaItem, DeltaOp};
 use crate::update::structs::{ANY, BINARY, DOC, EMBED, FORMAT, JSON, STRING, TYPE};
 use crate::{Attributes, IdMap, IdSet, UpdateError};
 
-/// Nodes may be nested so deep: a delta, too, is a value.
+/// Nodes may be nested so deep: a delta, too, is a value, of four levels a node. What is around it and in it is counted where it is
+/// answered.
 pub(super) const MAX_DEPTH: usize = MAX_ANY_DEPTH / 4;
 
 /// What to show.

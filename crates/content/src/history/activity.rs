@@ -2,7 +2,7 @@
 
 use yhub_encoding::{Any, Object};
 
-use super::{ChangeFilter, ids_upto, with_part};
+use super::{ChangeFilter, check_depth, ids_upto, with_part};
 use crate::{Attributes, ContentAttribute, ContentMap, Delta, IdMap, IdSet, UpdateError, doc::Look};
 
 /// What to list, and how.
@@ -85,7 +85,7 @@ pub struct ActivityEntry {
 /// Lists what happened to the document whose whole history is `history`, and of whose content `map` says who made it.
 ///
 /// # Errors
-/// If `history` is damaged or takes too many steps to be integrated, or if more entries would be shown than may be.
+/// If `history` is damaged or takes too many steps to be integrated, or if more would be shown than may be, or nested more deeply.
 pub fn activity(history: &[u8], map: &ContentMap, query: &ActivityQuery) -> Result<Activity, UpdateError> {
     // No author is every author here.
     let mut filter = query.filter.clone();
@@ -103,7 +103,9 @@ pub fn activity(history: &[u8], map: &ContentMap, query: &ActivityQuery) -> Resu
         return Err(UpdateError::TooManyEntries { found: entries.len(), max: query.max_shown });
     }
     let ydoc = if shows { show(history, map, &found, query, &mut entries)? } else { None };
-    Ok(Activity { ydoc, entries })
+    let activity = Activity { ydoc, entries };
+    check_depth(activity.depth())?;
+    Ok(activity)
 }
 
 /// One for each range that has a time, in the order of time.
@@ -206,6 +208,16 @@ fn attributed(found: &ContentMap, entry: &ActivityEntry) -> ContentMap {
 }
 
 impl Activity {
+    /// How many arrays and objects of its value lie inside one another.
+    fn depth(&self) -> usize {
+        let entry = |entry: &ActivityEntry| {
+            // Each in an object, in a list.
+            let custom = entry.custom.iter().flatten().map(|(_, value)| 2 + value.depth()).max().unwrap_or(0);
+            custom.max(entry.by.depth()).max(entry.delta.as_ref().map_or(0, Delta::depth))
+        };
+        3 + self.entries.iter().map(entry).max().unwrap_or(0)
+    }
+
     /// The answer as a value, in the order of keys that y/hub gives it.
     pub fn to_any(&self) -> Any {
         let entries = Any::Array(self.entries.iter().map(ActivityEntry::to_any).collect());

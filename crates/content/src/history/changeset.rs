@@ -2,7 +2,7 @@
 
 use yhub_encoding::{Any, Object};
 
-use super::{ChangeFilter, ids_upto, with_part};
+use super::{ChangeFilter, check_depth, ids_upto, with_part};
 use crate::{ContentMap, Delta, IdMap, UpdateError, doc::Look};
 
 /// What to compare, and what to tell of it.
@@ -32,7 +32,7 @@ pub struct Changeset {
 /// What changed in the document whose whole history is `history`, and of whose content `map` says who made it.
 ///
 /// # Errors
-/// If `history` is damaged, or takes too many steps to be integrated.
+/// If `history` is damaged, takes too many steps to be integrated, or would be shown nested too deeply.
 pub fn changeset(history: &[u8], map: &ContentMap, query: &ChangesetQuery) -> Result<Changeset, UpdateError> {
     let mut filter = query.filter.clone();
     filter.by = filter.by.filter(|by| !by.is_empty());
@@ -47,7 +47,10 @@ pub fn changeset(history: &[u8], map: &ContentMap, query: &ChangesetQuery) -> Re
         if query.delta {
             let both = IdMap::union([&found.inserts, &found.deletes]);
             let look = Look { attributed: &both, rendered: None, deep: false };
-            changes.delta = Some(document.render_root("", &look)?);
+            let delta = document.render_root("", &look)?;
+            // It lies in an object.
+            check_depth(1 + delta.depth())?;
+            changes.delta = Some(delta);
         }
         if query.ydoc {
             changes.ydoc = Some(document.encode()?);

@@ -13,6 +13,8 @@ pub use changes::{forgettable, missing_from, rollback, state_at};
 pub use changeset::{Changeset, ChangesetQuery, changeset};
 pub use filter::ChangeFilter;
 
+use yhub_encoding::MAX_ANY_DEPTH;
+
 use crate::{
     ContentIds, ContentMap, IdMap, UpdateError,
     doc::{Document, integrated},
@@ -22,6 +24,12 @@ use crate::{
 /// The content that was there, or was there and was deleted, up to a time.
 fn ids_upto(map: &ContentMap, to: Option<f64>) -> ContentIds {
     ChangeFilter::upto(to).apply(map).to_ids()
+}
+
+/// Can an answer be read in which so many arrays and objects lie inside one another? Values of people may be as deep as one can be, and
+/// in an answer they lie in nodes, and these in its frame.
+fn check_depth(depth: usize) -> Result<(), UpdateError> {
+    if depth > MAX_ANY_DEPTH { Err(UpdateError::TooDeepToShow { depth, max: MAX_ANY_DEPTH }) } else { Ok(()) }
 }
 
 /// What `work` makes of the part `ids` of a history, divided wherever what `maps` say of its content changes.

@@ -75,6 +75,14 @@ pub enum UpdateError {
         /// The bound.
         max_bytes: usize,
     },
+    /// What would be shown of a history nests values in one another more deeply than they can be read.
+    #[error("what would be shown nests {depth} arrays and objects in one another, {max} may be; ask without [delta]")]
+    TooDeepToShow {
+        /// How many there are.
+        depth: usize,
+        /// How many may be.
+        max: usize,
+    },
     /// One of several updates is wrong.
     #[error("update {input} of those to merge (counted from 0): {source}")]
     Input {

@@ -84,7 +84,11 @@ impl Source {
             ("yhub_open_sessions", "WebSocket connections that are open", self.node.open_sessions() as u64),
             ("yhub_rooms", "Rooms in memory", census.rooms as u64),
             ("yhub_snapshot_bytes", "Bytes of documents in the memory of rooms", census.snapshot_bytes as u64),
-            ("yhub_answer_bytes", "Bytes of documents and of other long answers that are being sent over HTTP", self.rest.answer_bytes() as u64),
+            (
+                "yhub_answer_bytes",
+                "Bytes of documents and of other long answers that are being sent over HTTP",
+                self.rest.answer_bytes() as u64,
+            ),
             ("yhub_body_bytes", "Bytes of bodies that are being taken in over HTTP", self.rest.body_bytes() as u64),
             ("yhub_computations", "Computations that run or wait", self.node.documents.compute().under_way() as u64),
         ];

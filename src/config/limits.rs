@@ -21,6 +21,12 @@ section! {
         /// Bytes of the bodies of requests over HTTP that are being taken in, all together. At the bound further ones are told to
         /// come again.
         body_bytes: usize = 256 << 20, 1 << 20..=1 << 40;
+        /// Bytes of the records of requests over HTTP with an `Idempotency-Key`, about 512 for each, that one node has kept at a time. They
+        /// are kept for a day, with Redis in the memory that also holds the edits that are in no version yet. Half of it may come
+        /// at once, the other half comes in evenly within a day; beyond it requests with a key are told to come again.
+        idempotency_bytes: usize = 256 << 20, 0..=1 << 40;
+        /// The same of one user; of who is anonymous, of one address.
+        idempotency_bytes_of_user: usize = 64 << 20, 0..=1 << 40;
         /// Bytes of the presence of a room, with 256 for each client. What would be more is ignored.
         room_awareness_bytes: usize = 16 << 20, 1 << 10..=1 << 30;
         /// Bytes of documents, differences and presence that are made for WebSocket connections and held by anybody, beside

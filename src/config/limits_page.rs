@@ -38,6 +38,12 @@ org as it stands in paths; in the environment `YHUB__LIMITS__ORGS`, with commas 
   holds one of them off the others; so give users names, or raise it.
 - **The size of a document** is what the last load or fold has found. Updates since then count when they are folded, which is
   asked for when they might matter; so a document may exceed its bound by what is on its way, and by a 64th. What only deletes is taken.
+- **Records** of requests with an `Idempotency-Key` are kept for a day, and take about 512 bytes each. Half of what they may take is there
+  at once, the other half comes in evenly within a day, so that no node ever has more kept than is said, by default those of half a
+  million requests; of one user 65,536 at once, and then three every four seconds. Who asks again under a key is answered all the same.
+  An embedded hub has 64 MiB for them, and lets those go that end first.
+- **Answers about histories** are kept for a few seconds, for who asks the same, unless they are longer than 1 MiB. Of a node 2 MiB a
+  second are kept, of one user 512 KiB, of both those of ten seconds at once. What is beyond is answered, and not kept.
 - **Loads and histories** wait in turn, for at most `room.load_timeout_ms`; `limits.concurrent_loads` and
   `limits.concurrent_histories` say how many are worked on. Behind that, `compute.queue` and `compute.threads` bound the computing itself.
 - **Mounted** in somebody's actix-web server, `server.head_timeout_ms` is not looked at: that server has `client_request_timeout` and

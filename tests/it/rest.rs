@@ -4,6 +4,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
+use yhub_core::limiting::Bound;
 use yhub_encoding::{Any, Object};
 use yhub_testkit::{
     Answered, BackEnd, TextWriter,
@@ -12,14 +13,19 @@ use yhub_testkit::{
     vectors::{hex, list, load, text},
 };
 
-use crate::support::{ORG, Stage, TestHub};
+use crate::{
+    access::{by_jwt, now_s, signed, token},
+    support::{ORG, Stage, TestHub},
+};
 
 on_stage!(direct, Direct; reads_and_writes, conditions_are_kept, requests_are_carried_out_once, sessions_see_what_is_written,
     views_show_what_is_in_a_document, pages_are_let_in_by_origin, what_is_long_comes_whole, bodies_share_a_budget,
-    who_is_gone_is_answered_later, what_was_carried_out_stays_so_after_a_deletion);
+    who_is_gone_is_answered_later, what_was_carried_out_stays_so_after_a_deletion, keys_are_of_one_caller,
+    records_of_one_user_are_bounded);
 on_stage!(mounted, Mounted; reads_and_writes, sessions_see_what_is_written, pages_are_let_in_by_origin);
 on_stage!(full, Full; reads_and_writes, conditions_are_kept, requests_are_carried_out_once, sessions_see_what_is_written,
-    many_who_write_on_a_condition_take_turns, who_is_gone_is_answered_later, what_was_carried_out_stays_so_after_a_deletion);
+    many_who_write_on_a_condition_take_turns, who_is_gone_is_answered_later, what_was_carried_out_stays_so_after_a_deletion,
+    keys_are_of_one_caller, what_changed_nothing_is_soon_forgotten);
 on_stage!(three, Three; conditions_are_kept, requests_are_carried_out_once, sessions_see_what_is_written,
     many_who_write_on_a_condition_take_turns);
 
@@ -213,6 +219,95 @@ async fn requests_are_carried_out_once(stage: Stage) {
     let codes: Vec<u16> = futures_util::future::join_all(all).await.iter().map(Answered::code).collect();
     assert!(codes.contains(&200) && codes.iter().all(|code| matches!(code, 200 | 503)), "{codes:?}");
     assert_eq!(shown().await, "hellohello");
+}
+
+async fn keys_are_of_one_caller(stage: Stage) {
+    let hub = TestHub::with(stage, by_jwt).await;
+    let back_end = BackEnd::of(hub.addr());
+    let of = |user: &str, access: &str| token(user, &json!({ "org": ORG, "access": access, "purposes": ["rollback"] }));
+    let ask = async |token: &str, method: Method, path: &str, key: &str, body: Value| {
+        let request =
+            back_end.ask(method, path).header("authorization", format!("Bearer {token}")).header("accept", "application/json");
+        let request = if key.is_empty() { request } else { request.header("idempotency-key", key) };
+        send(request.header("content-type", "application/json").body(body.to_string())).await
+    };
+    let (ann, bob) = (of("ann", "rw"), of("bob", "rw"));
+    let mut writer = TextWriter::new(7);
+    for (token, update) in [(&ann, writer.append("hello")), (&bob, writer.delete(0, 5))] {
+        assert_eq!(ask(token, Method::PATCH, &path("ydoc", "notes"), "", json!({ "update": base64(&update) })).await.code(), 200);
+    }
+    let shown = async || ask(&ann, Method::GET, &path("ydoc", "notes?view=text"), "", Value::Null).await.text();
+    let rollback = async |token: &str| ask(token, Method::POST, &path("rollback", "notes"), "1", json!({ "by": "bob" })).await;
+    let first = rollback(&ann).await;
+    assert_eq!((first.code(), shown().await.as_str()), (200, "hello"), "{first:?}");
+    // Another's key is another key, whatever it is.
+    let others = rollback(&bob).await;
+    assert_eq!((others.code(), shown().await.as_str()), (200, "hellohello"), "{others:?}");
+    assert_ne!(first.header("etag"), others.header("etag"));
+    // A renewed token is the same caller, and the same request, also in the address.
+    let renewed =
+        signed(&json!({ "sub": "ann", "exp": now_s() + 7200, "yhub": { "org": ORG, "access": "rw", "purposes": ["rollback"] } }));
+    assert_eq!(rollback(&renewed).await.header("etag"), first.header("etag"));
+    let mut tags = Vec::new();
+    for (key, token) in [("1", &renewed), ("2", &ann), ("2", &renewed)] {
+        let path = path("rollback", &format!("notes?yauth={token}"));
+        let request = back_end.ask(Method::POST, &path).header("idempotency-key", key).header("accept", "application/json");
+        let again = send(request.header("content-type", "application/json").body(json!({ "by": "bob" }).to_string())).await;
+        assert_eq!(again.code(), 200, "{key}: {again:?}");
+        tags.push(again.header("etag").to_owned());
+    }
+    assert_eq!(tags[0], first.header("etag"));
+    assert!(tags[1] == tags[2] && tags[1] != tags[0], "of the second key once: {tags:?}");
+    // Who may no longer is not told what they were told before.
+    let refused = rollback(&of("ann", "r")).await;
+    assert_eq!((refused.code(), refused.json()["code"].clone()), (403, json!("no-access")));
+}
+
+async fn records_of_one_user_are_bounded(stage: Stage) {
+    // Half at once: two of one user, three of all.
+    let change = |config: &mut yhub::Config| {
+        (config.limits.idempotency_bytes_of_user, config.limits.idempotency_bytes) = (4 * 512, 6 * 512);
+    };
+    let hub = TestHub::with(stage, change).await;
+    let back_end = BackEnd::of(hub.addr());
+    let keyed = async |user: &str, key: &str| {
+        let request = back_end.ask(Method::PATCH, &path("ydoc", &format!("notes?user={user}"))).header("idempotency-key", key);
+        let body = json!({ "update": base64(&TextWriter::new(7).append("x")) }).to_string();
+        send(request.header("accept", "application/json").header("content-type", "application/json").body(body)).await
+    };
+    for key in ["1", "2"] {
+        assert_eq!(keyed("ann", key).await.code(), 200);
+    }
+    let refused = keyed("ann", "3").await;
+    assert_eq!((refused.code(), refused.json()["code"].clone()), (429, json!("too-many-requests")));
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() > 60);
+    assert_eq!(hub.limited(Bound::UserRecords), 1);
+    // Who asks again is answered, and others have theirs, as long as there is any.
+    assert_eq!(keyed("ann", "1").await.code(), 200);
+    assert_eq!(keyed("bob", "1").await.code(), 200);
+    let refused = keyed("bob", "2").await;
+    assert_eq!((refused.code(), refused.json()["code"].clone(), refused.header("retry-after")), (503, json!("unavailable"), "2"));
+    assert_eq!(hub.limited(Bound::Records), 1);
+    // Without a key everybody is served.
+    assert_eq!(patch(&back_end, "notes?user=ann", &TextWriter::new(8).append("x")).await.code(), 200);
+}
+
+async fn what_changed_nothing_is_soon_forgotten(stage: Stage) {
+    let hub = TestHub::start(stage).await;
+    let back_end = BackEnd::of(hub.addr());
+    let body = json!({ "update": base64(&TextWriter::new(7).append("x")) }).to_string();
+    let mut known = Vec::new();
+    for (key, message, at_least_s, at_most_s) in [("1", "written", 86_000, 86_400), ("2", "there was nothing to write", 500, 600)]
+    {
+        let request = back_end.ask(Method::PATCH, &path("ydoc", "notes")).header("idempotency-key", key);
+        let request = request.header("accept", "application/json").header("content-type", "application/json");
+        assert_eq!(send(request.body(body.clone())).await.json()["message"], message);
+        let all = hub.redis().cli(["KEYS", "*idempotency*"]);
+        let new = all.lines().map(str::trim).find(|name| !known.iter().any(|known| known == name)).expect("a record").to_owned();
+        let left_s: u64 = hub.redis().cli(["TTL", &new]).trim().parse().unwrap();
+        assert!((at_least_s..=at_most_s).contains(&left_s), "{key}: {left_s} s");
+        known.push(new);
+    }
 }
 
 /// A connection on which a request is written by hand.

@@ -102,6 +102,17 @@ async fn every_error_has_its_status_and_code(stage: Stage) {
                 }
             }
             refuse(method, &with_query(path, "nothing=1"), given(), 400, "invalid-query").await;
+            let takes_key = is_of_a_room && *method != Method::GET && !path.contains("/tickets/");
+            if !takes_key {
+                let mut request =
+                    back_end.ask(method.clone(), path).header("idempotency-key", "1").header("accept", "application/json");
+                if let Some(body) = body {
+                    request = request.header("content-type", "application/json").body(body.to_string());
+                }
+                let refused = send(request).await;
+                assert_eq!((refused.code(), refused.json()["code"].as_str()), (400, Some("bad-request")), "{method} {path}");
+                assert!(refused.text().contains("Idempotency-Key"), "{refused:?}");
+            }
             let bare = path.split('?').next().unwrap();
             refuse(method, &format!("{bare}/more/more"), given(), 404, "not-found").await;
             for other in &all {

@@ -19,9 +19,9 @@ use yhub_testkit::{
 use crate::support::{ORG, Stage, TestHub, room};
 
 on_stage!(direct, Direct; golden_histories_are_answered, golden_histories_are_changed, what_a_hub_has_answered_is_answered,
-    kept_answers_are_never_stale);
+    kept_answers_are_never_stale, what_nests_too_deeply_is_told_so);
 on_stage!(full, Full; golden_histories_are_answered, golden_histories_are_changed, what_a_hub_has_answered_is_answered,
-    kept_answers_are_never_stale);
+    kept_answers_are_never_stale, only_short_answers_are_kept);
 
 /// Puts messages into the stream of a room as they were written.
 async fn put(hub: &TestHub, room: &RoomId, messages: Vec<Bytes>) {
@@ -267,4 +267,61 @@ async fn kept_answers_are_never_stale(stage: Stage) {
     }
     answers.dedup();
     assert!(answers.len() >= 6, "every change is seen, but for compaction: {}", answers.len());
+}
+
+/// A document of so many maps in one another, the last of which holds a value of so many lists in one another.
+fn nest(maps: u64, lists: usize) -> Vec<u8> {
+    let mut update = vec![1];
+    yhub_encoding::write_var_uint(&mut update, maps + 1);
+    update.extend([1, 0, 0x27, 1, 1, b'r', 1, b'k', 1]);
+    for at in 0..maps - 1 {
+        update.extend([0x27, 0, 1]);
+        yhub_encoding::write_var_uint(&mut update, at);
+        update.extend([1, b'k', 1]);
+    }
+    update.extend([0x28, 0, 1]);
+    yhub_encoding::write_var_uint(&mut update, maps - 1);
+    update.extend([1, b'k', 1]);
+    update.extend([117, 1].repeat(lists));
+    update.extend([126, 0]);
+    update
+}
+
+async fn what_nests_too_deeply_is_told_so(stage: Stage) {
+    let hub = TestHub::with(stage, |config| config.limits.max_nesting = 256).await;
+    let back_end = BackEnd::of(hub.addr());
+    // Each map takes three levels of a delta and one of a view, and what is around them three and two.
+    for (docid, update, of_delta, of_view) in
+        [("shallow", nest(40, 128), 200, 200), ("of-maps", nest(50, 128), 422, 200), ("of-lists", nest(2, 256), 422, 422)]
+    {
+        let body = json!({ "update": BASE64_STANDARD.encode(update) });
+        let written = back_end.send_json(Method::PATCH, &format!("/api/ydoc/v1/{ORG}/{docid}"), &body).await;
+        assert_eq!(written.code(), 200, "{docid}: {written:?}");
+        for (question, expected) in [
+            (format!("/api/activity/v1/{ORG}/{docid}?delta=true"), of_delta),
+            (format!("/api/activity/v1/{ORG}/{docid}"), 200),
+            (format!("/api/ydoc/v1/{ORG}/{docid}?view=json"), of_view),
+        ] {
+            let in_json = back_end.get(&question).await;
+            assert_eq!(in_json.code(), expected, "{question}: {}", in_json.text());
+            let in_lib0 = send(back_end.ask(Method::GET, &question)).await;
+            assert_eq!(in_lib0.code(), expected, "{question} in lib0");
+            if expected == 422 {
+                assert_eq!(in_json.json()["code"], "too-costly", "{question}");
+            }
+        }
+    }
+}
+
+async fn only_short_answers_are_kept(stage: Stage) {
+    let hub = TestHub::start(stage).await;
+    let back_end = BackEnd::of(hub.addr());
+    for (docid, size) in [("short", 100), ("long", 1 << 20)] {
+        let body = json!({ "update": BASE64_STANDARD.encode(TextWriter::new(7).append(&"x".repeat(size))) });
+        assert_eq!(back_end.send_json(Method::PATCH, &format!("/api/ydoc/v1/{ORG}/{docid}"), &body).await.code(), 200);
+        assert_eq!(back_end.get(&format!("/api/changeset/v1/{ORG}/{docid}?ydoc=true")).await.code(), 200);
+        let kept = hub.redis().cli(["KEYS", "*changeset*"]);
+        let of_it = kept.lines().filter(|name| name.contains(docid)).count();
+        assert_eq!(of_it, usize::from(docid == "short"), "{kept}");
+    }
 }

@@ -62,7 +62,7 @@ pub(crate) struct TestHub {
     config: Config,
     // Dropped after the nodes, in this order.
     _balancer: Option<Balancer>,
-    _servers: Option<Servers>,
+    servers: Option<Servers>,
     _dir: tempfile::TempDir,
 }
 
@@ -180,7 +180,7 @@ impl TestHub {
         let stores = first.expect("there is one node at least");
         let balancer = (stage == Stage::Three).then(|| Balancer::start(nodes.iter().map(|node| node.addr), 7));
         let addr = balancer.as_ref().map_or(nodes[0].addr, Balancer::addr);
-        Self { addr, nodes, log_plan, doc_plan, stores, config, _balancer: balancer, _servers: servers, _dir: dir }
+        Self { addr, nodes, log_plan, doc_plan, stores, config, _balancer: balancer, servers, _dir: dir }
     }
 
     /// Where clients connect.
@@ -223,6 +223,11 @@ impl TestHub {
     /// Where the first node tells its metrics.
     pub(crate) fn metrics_addr(&self) -> SocketAddr {
         self.nodes[0].hub.backend().metrics_addr().expect("it was configured")
+    }
+
+    /// What a distributed hub keeps its streams in.
+    pub(crate) fn redis(&self) -> &Redis {
+        &self.servers.as_ref().expect("the hub is distributed").redis
     }
 
     /// Its stream log, without faults.

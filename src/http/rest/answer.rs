@@ -42,6 +42,8 @@ pub(crate) struct Answer {
     /// The clock of the last change that the answer takes into account: its `ETag`.
     pub(crate) changed: Option<StreamClock>,
     pub(crate) status: StatusCode,
+    /// Was there nothing to do, so that whoever asks the same again is told the same?
+    pub(crate) did_nothing: bool,
 }
 
 #[derive(Debug)]
@@ -74,7 +76,7 @@ impl Answer {
     }
 
     pub(crate) fn of(body: Body) -> Self {
-        Self { body, changed: None, status: StatusCode::OK }
+        Self { body, changed: None, status: StatusCode::OK, did_nothing: false }
     }
 
     /// With the clock of the last change.

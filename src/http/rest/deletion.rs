@@ -170,7 +170,7 @@ async fn restore(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
         .map_err(|error| HttpError::of_documents(&error))?;
     match restored {
         Restored::Restored => Ok(done("restored")),
-        Restored::NotDeleted => Ok(done("it was not deleted")),
+        Restored::NotDeleted => Ok(Answer { did_nothing: true, ..done("it was not deleted") }),
         Restored::Refused => Err(HttpError::DeletedForGood),
     }
 }
@@ -202,7 +202,8 @@ async fn hold(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
     deletions.hold(&hold, Some(&rest.record(&call, "hold"))).await.map_err(|error| HttpError::of_store(&error))?;
     // One that was there stays.
     let found = deletions.hold_of(call.room()).await.map_err(|error| HttpError::of_store(&error))?;
-    Ok(hold_answer(&found.unwrap_or(hold)))
+    let was_there = found.as_ref().is_some_and(|found| (found.at_ms, &found.by) != (hold.at_ms, &hold.by));
+    Ok(Answer { did_nothing: was_there, ..hold_answer(&found.unwrap_or(hold)) })
 }
 
 async fn release(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
@@ -210,7 +211,7 @@ async fn release(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
         let audit = rest.record(&call, "hold.release");
         rest.documents.deletions().release_hold(call.room(), Some(&audit)).await.map_err(|error| HttpError::of_store(&error))?
     };
-    Ok(done(if was { "released" } else { "there was no hold" }))
+    Ok(Answer { did_nothing: !was, ..done(if was { "released" } else { "there was no hold" }) })
 }
 
 fn done(message: &str) -> Answer {

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 pub(super) use yhub_core::access::{Purpose, Right};
 use yhub_core::{Author, RoomId, access::Target};
 
-use super::{Rest, answer::Answer, conditions::Conditions, values::Values};
+use super::{Rest, answer::Answer, conditions::Conditions, keeping::Sharer, values::Values};
 use crate::{doorkeeper::Caller, http::HttpError};
 
 /// What a parameter or a field holds.
@@ -113,6 +113,12 @@ impl Endpoint {
 }
 
 impl Endpoint {
+    /// Does it take an `Idempotency-Key`? What changes something of a room does. Not what makes a secret: the secret would be kept for
+    /// longer than it is good for, and a ticket more than was wanted is used by nobody and soon over.
+    pub(crate) fn takes_key(&self) -> bool {
+        self.needs.changes() && self.scope == Scope::Room && !matches!(self.needs, Right::Purpose(Purpose::Ticket))
+    }
+
     /// As what a call is recorded that changes something outside the document store. What changes that writes its record itself, in
     /// the same transaction; and who changed a document stands in it.
     pub(super) fn recorded_as(&self) -> Option<&'static str> {
@@ -190,6 +196,8 @@ pub(crate) struct Call {
     pub(crate) conditions: Conditions,
     /// Is only the head of the answer wanted?
     pub(crate) head_only: bool,
+    /// Whose share of what is kept the answer takes.
+    pub(crate) sharer: Sharer,
 }
 
 impl Call {

@@ -30,6 +30,8 @@ use crate::{author, http::HttpError};
 
 /// An answer is kept for so long, and two seconds more for each that it took.
 const CACHE_TTL: Duration = Duration::from_secs(5);
+/// But no longer than this, however long it took: what is kept is bounded by what may come in a second.
+const MAX_CACHE_TTL: Duration = Duration::from_secs(30);
 /// Entries of an activity that may be shown with what is in them, each of which goes through the document.
 const MAX_SHOWN: usize = 1_000;
 /// So much they may hold, all together.
@@ -264,9 +266,11 @@ impl Rest {
         }
         let started = Instant::now();
         let found = self.answers.join(key(changed), compute).await?;
-        let ttl = CACHE_TTL + Duration::from_secs(2 * started.elapsed().as_secs());
-        if let Err(error) = self.cache.cache(&key(found.changed), found.value.clone(), ttl).await {
-            log::warn!(room:% = room; "an answer of room {room} cannot be kept: {}", chain(&error));
+        if self.keeping.may_keep(&call.sharer, found.value.len()) {
+            let ttl = (CACHE_TTL + Duration::from_secs(2 * started.elapsed().as_secs())).min(MAX_CACHE_TTL);
+            if let Err(error) = self.cache.cache(&key(found.changed), found.value.clone(), ttl).await {
+                log::warn!(room:% = room; "an answer of room {room} cannot be kept: {}", chain(&error));
+            }
         }
         // Kept after a deletion has forgotten what was kept: nothing of a document is to stay behind it.
         if self.documents.tombstone(&room).await.map_err(|error| HttpError::of_documents(&error))?.is_some() {

@@ -13,6 +13,7 @@ mod endpoint;
 mod flights;
 mod history;
 mod idempotency;
+mod keeping;
 pub(crate) mod openapi;
 mod outgoing;
 mod paging;
@@ -48,7 +49,8 @@ use self::{
     conditions::Conditions,
     endpoint::{Asked, Call, Endpoint, Scope, org_place},
     flights::Flights,
-    idempotency::Once,
+    idempotency::{Once, asked_for},
+    keeping::{Keeping, Sharer},
     outgoing::Outgoing,
     values::Values,
 };
@@ -59,6 +61,7 @@ use crate::{
     credentials,
     doorkeeper::Doorkeeper,
     names::{Names, query_pair},
+    peer::Client,
 };
 
 /// All endpoints.
@@ -89,6 +92,8 @@ pub(crate) struct Rest {
     cache: Arc<dyn ResponseCache>,
     /// Answers to requests with a key.
     records: Arc<dyn ResponseCache>,
+    /// What of both is kept.
+    keeping: Keeping,
     tokens: Arc<dyn AccessTokenStore>,
     ticket: Duration,
     ticket_session: Duration,
@@ -109,6 +114,7 @@ impl Rest {
         callers: Arc<Callers>,
     ) -> Arc<Self> {
         let tally = callers.tally.clone();
+        let keeping = Keeping::new(config, tally.clone());
         let outgoing = Outgoing::new(documents.clone(), config.limits.answer_bytes, tally.clone());
         Arc::new(Self {
             names: Names::new(config),
@@ -123,6 +129,7 @@ impl Rest {
             documents,
             cache: stores.cache.clone(),
             records: stores.records.clone(),
+            keeping,
             tokens: stores.tokens.clone(),
             ticket: config.auth.ticket_ms.duration(),
             ticket_session: config.auth.ticket_session_ms.duration(),
@@ -158,10 +165,10 @@ impl Rest {
         payload: web::Payload,
         path: &str,
     ) -> Result<HttpResponse, HttpError> {
-        self.callers.of_request(request.head())?;
+        let client = self.callers.of_request(request.head())?;
         let (endpoint, segments) = self.find(request.method(), path)?;
         let asked = self.read_head(endpoint, &segments, request)?;
-        let mut call = self.let_in(endpoint, asked, request).await?;
+        let mut call = self.let_in(endpoint, asked, request, client).await?;
         let (mut digest, mut share) = (Sha256::new(), None);
         if let Some(fields) = endpoint.body {
             let body = self.bodies.read(request.headers(), payload, fields).await?;
@@ -181,8 +188,9 @@ impl Rest {
         let run = (endpoint.run)(self.clone(), call.clone());
         let run = self.recorded(endpoint, &call, run);
         let answer = if endpoint.needs.changes() {
-            digest.update(format!("{} {} {:?}", request.method(), request.uri(), call.conditions));
-            let once = call.room.as_ref().map(|room| Once::of(request.headers(), room, digest)).transpose()?.flatten();
+            digest.update(format!("{} {} {:?}", request.method(), asked_for(request), call.conditions));
+            let of = (&*call.caller.who, &call.sharer);
+            let once = call.room.as_ref().map(|room| Once::of(request.headers(), room, of, digest)).transpose()?.flatten();
             // In a task of its own: what was begun is brought to its end, also if nobody waits for the answer any more.
             let rest = self.clone();
             let task = actix_web::rt::spawn(async move {
@@ -248,7 +256,7 @@ impl Rest {
     }
 
     /// Finds out who asks, and whether they may do that.
-    async fn let_in(&self, endpoint: &Endpoint, asked: Asked, request: &HttpRequest) -> Result<Call, HttpError> {
+    async fn let_in(&self, endpoint: &Endpoint, asked: Asked, request: &HttpRequest, client: Client) -> Result<Call, HttpError> {
         let caller = self.doorkeeper.identify(request.head(), asked.user.as_deref(), asked.place()).await?;
         self.callers.of_user(&asked.org, &caller.who)?;
         self.doorkeeper.access(&caller, asked.place(), endpoint.needs).await?;
@@ -261,6 +269,7 @@ impl Rest {
             room: asked.room,
             query: asked.query,
             body: Values::default(),
+            sharer: Sharer::of(&caller.who, client),
             caller,
             author: Author { user, custom: Vec::new() },
             conditions: asked.conditions,
@@ -295,6 +304,9 @@ impl Rest {
         let conditions = Conditions::of(request.headers())?;
         if conditions.unchanged_since.is_some() && !endpoint.conditional {
             return Err(HttpError::BadRequest { what: "this endpoint takes no condition (If-Match)".into() });
+        }
+        if request.headers().contains_key(idempotency::HEADER) && !endpoint.takes_key() {
+            return Err(HttpError::BadRequest { what: "this endpoint takes no Idempotency-Key".into() });
         }
         Ok(Asked { org, room, query: Values::of_query(pairs, endpoint.query)?, user, conditions })
     }

@@ -131,8 +131,9 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
         parameters
             .push(of_header("If-Match", "Only if the last change of the document is still the one with this ETag; else 412."));
     }
-    if endpoint.needs.changes() {
-        let about = "Of requests with one key, the first is carried out and the others are given its answer, for a day.";
+    if endpoint.takes_key() {
+        let about = "Of requests of one caller with one key, the first is carried out and the others are given its answer, for a day; \
+                     for ten minutes if it changed nothing.";
         parameters.push(of_header("Idempotency-Key", about));
     }
     if endpoint.is_tagged() {
@@ -226,6 +227,16 @@ fn responses(endpoint: &Endpoint) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_described_where_it_is_taken() {
+        for endpoint in super::super::endpoints() {
+            let parameters = parameters(endpoint);
+            let is_described = parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key");
+            assert_eq!(is_described, endpoint.takes_key(), "{} {}", endpoint.method, endpoint.path());
+            assert!(endpoint.needs.changes() || !is_described);
+        }
+    }
 
     #[test]
     fn every_endpoint_is_described_once() {

@@ -3,7 +3,7 @@
 //! `docs/API.md` is the output of [`reference`]; a test compares them.
 
 use super::{
-    endpoint::{Endpoint, Kind, Param, Scope},
+    endpoint::{Endpoint, Kind, Param},
     endpoints,
 };
 
@@ -25,9 +25,13 @@ page to try it: `/{prefix}/docs`.
 - **`ETag`** is the clock of a document's last change, and the form of the answer. `If-None-Match` with it is answered with 304 as long as
   nothing has changed. A write with `If-Match` is carried out only if nothing has changed, which the append itself sees to; else it is
   412. Compaction may move the clock on where presence came after the last change: then read again, and write again.
-- **`Idempotency-Key`** on a request that changes something: of requests with one key, the first is carried out and the others are given
-  its answer, for a day, or until an embedded hub stops. Another request under the same key is 422. After a 5xx it is not known whether
-  it was carried out; for two minutes the key answers 503 then.
+- **`Idempotency-Key`** on a request that changes something of a document: of requests of one caller with one key, the first is carried
+  out and the others are given its answer, for a day, for ten minutes if it changed nothing, or until an embedded hub stops. A caller is a
+  user id and the kind of credential, so that a renewed token is no other caller; another caller's key is another key, and who may no
+  longer do what was asked for is refused. Another request under the same key is 422. After a 5xx it is not known whether it was carried
+  out; for two minutes the key answers 503 then. What takes no key, which are tickets and whatever is asked of an org, refuses one with 400.
+  What the records may take is bounded, also of one user: [LIMITS.md](LIMITS.md). An embedded hub keeps 64 MiB of them; then those go
+  that end first.
 - **Pages of other origins** are let in by `server.allowed_origins`, and by nothing else.
 - **Unknown parameters and fields** are refused: one that is misspelt would otherwise be one that is not given.
 
@@ -83,7 +87,7 @@ fn describe(endpoint: &Endpoint, out: &mut String) {
     if endpoint.conditional {
         headers.push("`If-Match`");
     }
-    if endpoint.needs.changes() && endpoint.scope == Scope::Room {
+    if endpoint.takes_key() {
         headers.push("`Idempotency-Key`");
     }
     if !headers.is_empty() {

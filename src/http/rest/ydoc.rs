@@ -178,12 +178,13 @@ async fn patch(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
 
 /// What is answered to a write.
 pub(super) fn written_answer(written: Written) -> Result<Answer, HttpError> {
-    let (message, changed) = match written {
-        Written::Done(clock) => ("written", clock),
-        Written::Nothing(changed) => ("there was nothing to write", changed),
+    let (message, changed, did_nothing) = match written {
+        Written::Done(clock) => ("written", clock, false),
+        Written::Nothing(changed) => ("there was nothing to write", changed, true),
         Written::Changed => return Err(HttpError::Changed),
     };
-    Ok(Answer::object(vec![("success", Any::Bool(true)), ("message", message.into())]).as_of(changed))
+    let answer = Answer::object(vec![("success", Any::Bool(true)), ("message", message.into())]);
+    Ok(Answer { did_nothing, ..answer.as_of(changed) })
 }
 
 impl Rest {

@@ -112,6 +112,10 @@ bounds! {
     Bodies = "bodies", "limits.body_bytes", Answer::Status(503);
     /// Documents, views and other long answers that are being sent over HTTP.
     Answers = "answers", "limits.answer_bytes", Answer::Status(503);
+    /// Records of requests with an `Idempotency-Key`, of one user.
+    UserRecords = "user_records", "limits.idempotency_bytes_of_user", Answer::Status(429);
+    /// Records of requests with an `Idempotency-Key`, of all users.
+    Records = "records", "limits.idempotency_bytes", Answer::Status(503);
     /// Documents that are being loaded, and that wait for it.
     Loads = "loads", "limits.waiting_loads", Answer::Both { close: 1013, status: 503 };
     /// Questions about histories and views of documents that are being computed, and that wait for it.

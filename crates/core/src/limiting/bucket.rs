@@ -23,6 +23,11 @@ impl Rate {
         Self { tokens: tokens as u64, per_ms: 60_000, burst: tokens as u64 }
     }
 
+    /// So many tokens a day, all of which are kept; 0 tokens are no bound.
+    pub fn per_day(tokens: usize) -> Self {
+        Self { tokens: tokens as u64, per_ms: 86_400_000, burst: tokens as u64 }
+    }
+
     /// Is it no bound?
     pub fn is_none(&self) -> bool {
         self.tokens == 0
@@ -138,6 +143,9 @@ mod tests {
         assert_eq!(bucket.try_take(&rate, 1, 4_000), Err(1));
         assert_eq!(bucket.try_take(&rate, 1, 4_001), Ok(()));
         assert_eq!(Rate::per_minute(6).full(), 360_000);
+        let mut bucket = TokenBucket::full(&Rate::per_day(2), 0);
+        assert_eq!(bucket.try_take(&Rate::per_day(2), 2, 0), Ok(()));
+        assert_eq!(bucket.try_take(&Rate::per_day(2), 1, 0), Err(43_200_000));
     }
 
     #[test]

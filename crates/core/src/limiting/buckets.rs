@@ -21,12 +21,25 @@ impl<K: Eq + Hash> Buckets<K> {
     /// # Errors
     /// After how many milliseconds there is one.
     pub fn try_take(&self, key: K, rate: &Rate, now_ms: u64) -> Result<(), u64> {
-        self.with(key, rate, now_ms, |bucket| bucket.try_take(rate, 1, now_ms))
+        self.try_take_many(key, rate, 1, now_ms)
+    }
+
+    /// Takes `cost` tokens of `key`, whose rate is always the same.
+    ///
+    /// # Errors
+    /// After how many milliseconds they are there. Nothing is taken then.
+    pub fn try_take_many(&self, key: K, rate: &Rate, cost: u64, now_ms: u64) -> Result<(), u64> {
+        self.with(key, rate, now_ms, |bucket| bucket.try_take(rate, cost, now_ms))
     }
 
     /// Takes one token of `key`, also one that is not there yet.
     pub fn spend(&self, key: K, rate: &Rate, now_ms: u64) {
-        self.with(key, rate, now_ms, |bucket| bucket.spend(rate, 1, now_ms));
+        self.spend_many(key, rate, 1, now_ms);
+    }
+
+    /// Takes `cost` tokens of `key`, also those that are not there yet.
+    pub fn spend_many(&self, key: K, rate: &Rate, cost: u64, now_ms: u64) {
+        self.with(key, rate, now_ms, |bucket| bucket.spend(rate, cost, now_ms));
     }
 
     /// After how many milliseconds `key` has a token; 0 if it has one.

@@ -80,9 +80,7 @@ impl Connections {
 
     /// The place of a connection, if it is counted. `None`: there are too many, and it has been told so.
     pub(crate) fn take(&self, io: &TcpStream) -> Option<Option<PlaceOf<IpAddr>>> {
-        let address = io.peer_addr().ok().map(|peer| Client { address: peer.ip().to_canonical() }.key());
-        // A proxy speaks for many.
-        let counted = address.filter(|address| !self.proxies.trusts(*address));
+        let counted = io.peer_addr().ok().and_then(|peer| self.counted(peer.ip()));
         let place = counted.map_or(Ok(None), |address| self.place(address));
         match place {
             Ok(place) => {
@@ -99,6 +97,13 @@ impl Connections {
                 None
             }
         }
+    }
+
+    /// What connections of this peer are counted under. `None`: a proxy, which speaks for many.
+    fn counted(&self, peer: IpAddr) -> Option<IpAddr> {
+        let client = Client { address: peer.to_canonical() };
+        // Of the address itself: what it is counted under may be a whole network.
+        (!self.proxies.trusts(client.address)).then(|| client.key())
     }
 
     fn place(&self, address: IpAddr) -> Result<Option<PlaceOf<IpAddr>>, Bound> {
@@ -266,5 +271,24 @@ impl<B: MessageBody> MessageBody for Watched<B> {
 impl<B> Drop for Watched<B> {
     fn drop(&mut self) {
         self.mark(|since| State::Idle { since });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_known_by_its_address_and_not_by_its_network() {
+        let mut config = Config::default();
+        config.server.trusted_proxies = ["::1", "2001:db8::1:0/120", "::ffff:10.0.0.0/104"].map(String::from).to_vec();
+        let connections = Connections::new(&config, Proxies::new(&config), Arc::default());
+        let counted = |peer: &str| connections.counted(peer.parse().unwrap()).map(|address| address.to_string());
+        for proxy in ["::1", "2001:db8::1:7", "10.1.2.3", "::ffff:10.1.2.3"] {
+            assert_eq!(counted(proxy), None, "{proxy}");
+        }
+        assert_eq!(counted("::2").as_deref(), Some("::"));
+        assert_eq!(counted("2001:db8::2:7").as_deref(), Some("2001:db8::"), "of the same /64 as a proxy");
+        assert_eq!(counted("11.1.2.3").as_deref(), Some("11.1.2.3"));
     }
 }

@@ -6,12 +6,14 @@ use std::{
 };
 
 use actix_http::{RequestHead, header::HeaderMap};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::{Config, config::TrustedHeader};
 
 /// A chain of proxies is followed so far. Nobody has more, and each costs a look at all trusted networks.
 const MAX_HOPS: usize = 32;
+/// The bits before an address of IPv4 that is written as one of IPv6: `::ffff:192.0.2.1`.
+const MAPPED_BITS: u8 = 96;
 
 /// Who sent a request, as far as their address tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,10 +67,10 @@ impl Proxies {
         if !self.trusts(address) {
             return Client { address };
         }
-        let lines: Option<Vec<&str>> = headers.get_all(self.0.header.name()).map(|line| line.to_str().ok()).collect();
-        let Some(lines) = lines else { return Client { address: peer } };
-        for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')).take(MAX_HOPS) {
-            match self.0.header.address(hop.trim()) {
+        let lines: Vec<&[u8]> = headers.get_all(self.0.header.name()).map(|line| line.as_bytes()).collect();
+        // Hop by hop: what stands left of the first who is not trusted is not looked at, whatever bytes a client has put there.
+        for hop in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')).take(MAX_HOPS) {
+            match str::from_utf8(hop).ok().and_then(|hop| self.0.header.address(hop.trim())) {
                 Some(said) => address = said.to_canonical(),
                 None => return Client { address: peer },
             }
@@ -80,9 +82,17 @@ impl Proxies {
     }
 }
 
-/// A network, or one address, as the configuration has it.
+/// A network, or one address, as the configuration has it. One of IPv4 that is written as IPv6 is that of IPv4, as addresses are looked
+/// at in that form; `None` if it is wider than that, for then it would hold nobody.
 pub(crate) fn network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    let network: IpNet = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+    match network {
+        IpNet::V6(wide) => match wide.addr().to_ipv4_mapped() {
+            Some(address) => Ipv4Net::new(address, wide.prefix_len().checked_sub(MAPPED_BITS)?).ok().map(IpNet::V4),
+            None => Some(network),
+        },
+        IpNet::V4(_) => Some(network),
+    }
 }
 
 impl TrustedHeader {
@@ -121,9 +131,14 @@ mod tests {
     use super::*;
 
     fn client(proxies: &Proxies, peer: &str, headers: &[(&str, &str)]) -> String {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        client_of_bytes(proxies, peer, &headers)
+    }
+
+    fn client_of_bytes(proxies: &Proxies, peer: &str, headers: &[(&str, &[u8])]) -> String {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_bytes(value).unwrap());
         }
         proxies.client_behind(Some(SocketAddr::new(peer.parse().unwrap(), 1)), &map).address.to_string()
     }
@@ -157,6 +172,36 @@ mod tests {
         }
         let long = ["10.0.0.1"; 1_000].join(",");
         assert_eq!(client("10.1.2.3", &[&format!("6.6.6.6,{long}")]), "10.0.0.1");
+    }
+
+    /// Nobody hides behind the proxy by bytes that no address has.
+    #[test]
+    fn what_a_client_puts_before_is_not_looked_at_whatever_its_bytes() {
+        for (header, name, said) in [
+            (TrustedHeader::XForwardedFor, "x-forwarded-for", "198.51.100.1"),
+            (TrustedHeader::Forwarded, "forwarded", "for=198.51.100.1"),
+        ] {
+            let proxies = proxies(&["10.0.0.0/8"], header);
+            let of = |lines: &[&[u8]]| {
+                let lines: Vec<_> = lines.iter().map(|line| (name, *line)).collect();
+                client_of_bytes(&proxies, "10.1.2.3", &lines)
+            };
+            assert_eq!(of(&[&[b"\xff, ", said.as_bytes()].concat()]), "198.51.100.1");
+            assert_eq!(of(&[b"\xc3\xa4", said.as_bytes()]), "198.51.100.1");
+            assert_eq!(of(&[&[said.as_bytes(), b",\xff"].concat()]), "10.1.2.3", "a proxy that says what cannot be read");
+        }
+    }
+
+    #[test]
+    fn a_network_of_ipv4_is_one_however_it_is_written() {
+        let said = |text: &str| network(text).map(|network| network.to_string());
+        assert_eq!(said("::ffff:10.0.0.0/104").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(said("::ffff:192.0.2.7").as_deref(), Some("192.0.2.7/32"));
+        assert_eq!(said("fd00::/8").as_deref(), Some("fd00::/8"));
+        for wrong in ["::ffff:0:0/95", "::ffff:10.0.0.0/8", "10.0.0.0/33", "proxy"] {
+            assert_eq!(said(wrong), None, "{wrong}");
+        }
+        assert!(proxies(&["::ffff:10.0.0.0/104"], TrustedHeader::XForwardedFor).trusts("10.1.2.3".parse().unwrap()));
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn rules(server: &Server, problems: &mut Vec<Problem>) {
     }
     for proxy in &server.trusted_proxies {
         if network(proxy).is_none() {
-            let advice = "write a network or an address, such as \"10.0.0.0/8\" or \"::1\"";
+            let advice = "write a network or an address, such as \"10.0.0.0/8\" or \"::1\", and one of IPv4 as such";
             problems.push(Problem::new("server.trusted_proxies", format!("holds {proxy:?}"), advice));
         }
     }

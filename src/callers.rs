@@ -75,7 +75,7 @@ impl Callers {
     pub(crate) fn of_user(&self, org: &str, who: &Identity) -> Result<(), HttpError> {
         let rate = self.quotas.of(org).requests_per_user;
         let Some(user) = user_key(who).filter(|_| !rate.is_none()) else { return Ok(()) };
-        let taken = self.users.try_take((org.to_owned(), user.to_owned()), &rate, self.now_ms());
+        let taken = self.users.try_take((org.to_owned(), user), &rate, self.now_ms());
         taken.map_err(|wait_ms| self.too_often(Bound::UserRequests, wait_ms))
     }
 

@@ -130,8 +130,10 @@ impl Doorkeeper {
     ) -> Result<Caller, HttpError> {
         let refused = |error: AuthError| {
             // Neither who shows nothing nor who comes with what was good has guessed.
-            if let AuthError::Refused { .. } = error {
-                self.0.guard.failed(client);
+            match error {
+                AuthError::Refused { .. } => self.0.guard.failed(client),
+                AuthError::Unavailable { answered: true, .. } => self.0.guard.unclear(client),
+                _ => {}
             }
             of_auth(&error, Right::Read)
         };

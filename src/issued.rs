@@ -275,7 +275,7 @@ fn refused(why: &'static str) -> AuthError {
 
 fn unavailable(what: &'static str, why: &str) -> AuthError {
     log::warn!("{what} cannot be looked up, nobody is let in by them: {why}");
-    AuthError::Unavailable { what: what.into() }
+    AuthError::Unavailable { what: what.into(), answered: false }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use yhub_actors::{Arrival, Place, SessionParams};
 use yhub_core::{
     AnswerMemory,
-    access::Identity,
+    access::{Identity, Via},
     limiting::{Bound, FailedAuth, Limiting, PaceRates, Quota, Quotas, Rate, Tally},
 };
 use yhub_documents::{DocumentsBounds, TurnLimits};
@@ -88,7 +88,7 @@ pub(crate) struct AuthGuard {
 
 impl AuthGuard {
     pub(crate) fn new(config: &Config, proxies: Proxies, limiting: &Limiting) -> Self {
-        let failed = FailedAuth::new(Rate::per_minute(config.limits.failed_auth_per_minute));
+        let failed = FailedAuth::per_minute(config.limits.failed_auth_per_minute);
         Self { proxies, failed, tally: limiting.tally.clone(), started: Instant::now() }
     }
 
@@ -110,19 +110,30 @@ impl AuthGuard {
         self.failed.failed(client.key(), self.now_ms());
     }
 
+    /// They have shown something, and whoever knows such things has answered without saying what it is.
+    pub(crate) fn unclear(&self, client: Client) {
+        self.failed.unclear(client.key(), self.now_ms());
+    }
+
     fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
 }
 
-/// What users are told apart by. Those who say nothing of themselves are not one user.
-pub(crate) fn user_key(who: &Identity) -> Option<&str> {
-    Some(who.user.as_str()).filter(|user| *user != ANONYMOUS)
+/// What users are told apart by. Those who say nothing of themselves are not one user; and whoever says who they are, where nobody has
+/// to show it, is another one than who has shown it.
+pub(crate) fn user_key(who: &Identity) -> Option<String> {
+    match (who.via, who.user.as_str()) {
+        (Via::Open, ANONYMOUS) => None,
+        (Via::Open, user) => Some(format!("said {user}")),
+        (_, user) => Some(format!("shown {user}")),
+    }
 }
 
 /// A place for the session that `client` wants to open.
 pub(crate) fn admit(door: &Door, client: Client, params: &SessionParams) -> Result<Place, HttpError> {
-    let arrival = Arrival { address: client.key(), user: user_key(&params.who), room: &params.room };
+    let user = user_key(&params.who);
+    let arrival = Arrival { address: client.key(), user: user.as_deref(), room: &params.room };
     door.node.admit(&arrival).map_err(|bound| match bound {
         Bound::AddressConnections | Bound::UserConnections => {
             log::debug!("a session is refused: as many are open as `{}` allows", bound.key());
@@ -130,4 +141,24 @@ pub(crate) fn admit(door: &Door, client: Client, params: &SessionParams) -> Resu
         }
         _ => HttpError::TooManyConnections,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use yhub_encoding::Object;
+
+    use super::*;
+
+    #[test]
+    fn nobody_uses_up_what_is_anothers_by_calling_themselves_so() {
+        let shown = |user: &str| Identity { user: user.to_owned(), claims: Object::new(), via: Via::Jwt };
+        assert_eq!(user_key(&Identity::anonymous(ANONYMOUS)), None);
+        assert!(user_key(&shown(ANONYMOUS)).is_some(), "who shows that this is their name is one user");
+        let keys = ["ann", "shown ann", "said ann"].map(|user| [user_key(&shown(user)), user_key(&Identity::anonymous(user))]);
+        let mut keys: Vec<_> = keys.into_iter().flatten().flatten().collect();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), 6);
+        assert_eq!(user_key(&shown("ann")), user_key(&Identity { via: Via::Token, ..shown("ann") }));
+    }
 }

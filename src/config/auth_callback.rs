@@ -56,7 +56,8 @@ section! {
         most_kept: usize = 10_000, 2..=1_000_000;
         /// So many questions are under way at once, at most.
         at_once: usize = 64, 1..=10_000;
-        /// After so many failures in a row it is left alone for `breaker_pause_ms`.
+        /// After so many failures in a row it is left alone for `breaker_pause_ms`: no connection, no answer in time, or 502 to 504.
+        /// Another answer that says nothing, such as 429 or 500, is one about who was asked about.
         breaker_failures: usize = 5, 1..=1_000;
         /// See `breaker_failures`. Then one question goes through, and if it is answered all do.
         breaker_pause_ms: Millis = Millis::new(5_000), 10..=600_000;

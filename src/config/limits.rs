@@ -85,9 +85,11 @@ section! {
         upgrades_per_second: usize = 200, 0..=1_000_000;
         /// Requests over HTTP from one address.
         rest_per_second: usize = 500, 0..=1_000_000;
-        /// Requests over HTTP of one user. Who is anonymous is not told apart, and not counted.
+        /// Requests over HTTP of one user. Who is anonymous is not told apart, and not counted; who says a name where nobody has to show
+        /// it is another one than who has shown it.
         rest_per_second_of_user: usize = 200, 0..=1_000_000;
-        /// How often somebody at one address may fail to prove who they are.
+        /// How often somebody at one address may fail to prove who they are. What the application's back end answers to with something
+        /// that says nothing, such as 500, is a quarter of that.
         failed_auth_per_minute: usize = 30, 0..=1_000_000;
         /// Documents that are loaded at once, and streams that are looked at.
         concurrent_loads: usize = 64, 1..=10_000;

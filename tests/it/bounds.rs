@@ -18,6 +18,7 @@ use yhub_testkit::{
     Answered, BackEnd, Connect, Oracle, TestClient, TextWriter,
     client::{awareness_message, awareness_of, frame},
     http::send,
+    servers::{Web, WebReply},
     until, within,
 };
 
@@ -39,6 +40,7 @@ on_one_node!(
     requests_of_one_address_and_of_one_user_have_a_rate,
     a_head_that_is_too_long_is_refused,
     failing_to_show_who_one_is_has_a_rate,
+    a_token_that_nobody_can_say_anything_of_is_a_quarter_of_a_failure,
     metrics_are_told_on_a_listener_of_their_own,
 );
 on_stage!(only_direct, Direct; a_head_has_its_time);
@@ -441,6 +443,33 @@ async fn failing_to_show_who_one_is_has_a_rate(stage: Stage) {
     assert_eq!(try_from("203.0.113.1", Some("a-guess")).await, 429);
     assert_eq!(hub.limited(Bound::FailedAuth), 1);
     assert_eq!(try_from("203.0.113.2", Some("a-guess")).await, 401);
+}
+
+async fn a_token_that_nobody_can_say_anything_of_is_a_quarter_of_a_failure(stage: Stage) {
+    let web = Web::start(|_| WebReply::Status(500, String::new()));
+    let change = |config: &mut yhub::Config| {
+        config.auth.mode = vec![AuthMode::Jwt, AuthMode::Callback].into();
+        config.jwt.secret = Some(SECRET.into());
+        config.auth_callback.url = web.url("/may");
+        config.auth_callback.breaker_failures = 1;
+        config.server.trusted_proxies = vec!["127.0.0.1".into()];
+        config.limits.failed_auth_per_minute = 1;
+    };
+    let hub = TestHub::with(stage, change).await;
+    let try_from = async |address: &str, token: &str| {
+        let connect = from(&hub, "a", address).header("authorization", &format!("Bearer {token}"));
+        connect.open().await.err().expect("nobody says yes").status
+    };
+    // The first costs a quarter, and less than a whole failure is left.
+    assert_eq!(try_from("203.0.113.1", "some-token").await, 503);
+    assert_eq!(try_from("203.0.113.1", "another-token").await, 429);
+    assert_eq!(hub.limited(Bound::FailedAuth), 1);
+    // Who is known has guessed nothing; and who comes from elsewhere is asked about.
+    let ann = signed(&json!({ "sub": "ann", "exp": 9_999_999_999u64 }));
+    for asked in 2..5 {
+        assert_eq!(try_from("203.0.113.2", &ann).await, 503);
+        assert_eq!(web.requests().len(), asked);
+    }
 }
 
 async fn metrics_are_told_on_a_listener_of_their_own(stage: Stage) {

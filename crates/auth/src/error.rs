@@ -28,6 +28,8 @@ pub enum AuthError {
     Unavailable {
         /// Who could not be asked, in words that may be told.
         what: Cow<'static, str>,
+        /// They could, and what they said was no answer: that may lie with the credential.
+        answered: bool,
     },
 }
 
@@ -37,7 +39,7 @@ impl AuthError {
     }
 
     pub(crate) fn unavailable(what: impl Into<Cow<'static, str>>) -> Self {
-        Self::Unavailable { what: what.into() }
+        Self::Unavailable { what: what.into(), answered: false }
     }
 }
 

@@ -79,7 +79,7 @@ impl Shares {
 
     /// Also what is not there: it is waited for.
     fn spend(&self, sharer: &Sharer, cost: u64, now_ms: u64) {
-        self.each.spend_many(sharer.clone(), &self.rate_of_one, cost, now_ms);
+        self.each.spend(sharer.clone(), &self.rate_of_one, cost, now_ms);
         self.node.lock().unwrap_or_else(PoisonError::into_inner).spend(&self.rate, cost, now_ms);
     }
 }

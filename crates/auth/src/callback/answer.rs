@@ -4,8 +4,11 @@
 //! `yuserid` is who is meant and `yroom` the docid that was asked about (in the GET form it must be there, in the POST form it may
 //! be): an answer about somebody or something else is none. `purposes` are what they may do besides; one that was asked for counts
 //! only if it is named, so that a back end which does not know of purposes grants none. `expires`, in milliseconds since 1970, is
-//! until when. Status 200; with 403 or 404 they may not, with 401 neither, and if they came with a token it is bad. Everything
-//! else is no answer.
+//! until when. Status 200; with 403 they may not, and with 401 a token that they came with is bad.
+//!
+//! 404, and 401 about somebody who came without a token, are also what says a proxy that does not find the back end, or a back end that
+//! does not know the hub any more. They mean that somebody may not only with a body that says so, `{ "yaccess": null }`, as with 200.
+//! Everything else is no answer.
 
 use yhub_core::access::{Access, Purpose, Purposes};
 use yhub_encoding::{Any, Object};
@@ -57,7 +60,7 @@ pub(super) enum Fault {
     /// The back end does not answer.
     #[error("{0}")]
     Down(String),
-    /// It answers, and this is no answer.
+    /// It answers, and this is no answer. That may lie with who is asked about, so it says nothing of others.
     #[error("{0}")]
     Odd(String),
 }
@@ -68,14 +71,21 @@ fn odd<T>(what: impl Into<String>) -> Result<T, Fault> {
 
 /// Reads an answer.
 pub(super) fn read(status: u16, body: &[u8], expected: &Expected) -> Result<Answer, Fault> {
+    let no_answer = || format!("the answer has the status {status}");
     match status {
-        200 => {}
+        200 | 404 => {}
         401 if expected.user.is_none() => return Ok(Answer::Refused),
-        401 | 403 | 404 => return Ok(Answer::Denied),
-        408 | 429 | 500.. => return Err(Fault::Down(format!("the answer has the status {status}"))),
-        _ => return odd(format!("the answer has the status {status}")),
+        401 => {}
+        403 => return Ok(Answer::Denied),
+        // Who stands before it does not reach it.
+        502..=504 => return Err(Fault::Down(no_answer())),
+        _ => return odd(no_answer()),
     }
-    let Some(object) = claims::object(body) else { return odd("the answer is no JSON object") };
+    let object = match claims::object(body) {
+        Some(object) if status == 200 || object.get("yaccess") == Some(&Any::Null) => object,
+        None if status == 200 => return odd("the answer is no JSON object"),
+        _ => return odd(format!("{}, and does not say `\"yaccess\": null`", no_answer())),
+    };
     let user = user(&object, expected)?;
     about_room(&object, expected)?;
     let level = match object.get("yaccess") {

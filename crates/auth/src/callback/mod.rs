@@ -81,7 +81,8 @@ pub struct CallbackOptions {
     pub most_kept: usize,
     /// So many questions are under way at once, at most.
     pub at_once: usize,
-    /// After so many failures in a row the back end is left alone.
+    /// After so many failures in a row the back end is left alone: no connection, nothing in time, or 502 to 504. Other answers that
+    /// are none may lie with who is asked about, who would shut the door to all others by them.
     pub failures: u32,
     /// For so long.
     pub pause: Duration,
@@ -233,6 +234,7 @@ impl Inner {
     /// Sends a question when it is its turn.
     async fn put(&self, question: Question, is_sent: &AtomicBool) -> Outcome {
         let no_answer = || AuthError::unavailable(NO_ANSWER);
+        let no_word = || AuthError::Unavailable { what: NO_ANSWER.into(), answered: true };
         if self.breaker.is_closed_to_all(self.time.now_ms()) {
             return Err(no_answer());
         }
@@ -256,7 +258,7 @@ impl Inner {
         pass.done(!is_down, self.time.now_ms());
         answered.map(Arc::new).map_err(|fault| {
             warn!("the application's back end does not say who may do what: {fault}; check `auth_callback.url` and what answers there");
-            no_answer()
+            if is_down { no_answer() } else { no_word() }
         })
     }
 

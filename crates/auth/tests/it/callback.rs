@@ -193,7 +193,7 @@ async fn an_opaque_token_is_passed_through() {
     // It becomes somebody else's, or bad.
     scene.say(with(json!({ "yuserid": "bob" })));
     assert!(matches!(access(Fresh).await, Err(AuthError::Refused { .. })));
-    for (status, expected) in [(401, "Refused"), (403, "Denied"), (404, "Denied")] {
+    for (status, expected) in [(401, "Refused"), (403, "Denied"), (404, "Unavailable")] {
         scene.say(WebReply::Status(status, String::new()));
         assert!(format!("{:?}", access(Fresh).await).contains(expected), "{status}");
         assert!(format!("{:?}", scene.by_token().await).contains(expected), "{status}");
@@ -210,9 +210,33 @@ async fn yes_and_no_have_several_forms() {
         }
         assert_eq!(make(may(json!(null))).access("ann", Cached).await, Err(AuthError::Denied));
         assert_eq!(make(WebReply::ok(r#"{"yaccess":null}"#)).access("ann", Cached).await, Err(AuthError::Denied));
-        for status in [401, 403, 404] {
-            let reply = WebReply::Status(status, "not JSON".into());
-            assert_eq!(make(reply).access("ann", Cached).await, Err(AuthError::Denied), "{status}");
+        assert_eq!(make(WebReply::Status(403, "not JSON".into())).access("ann", Cached).await, Err(AuthError::Denied));
+        for status in [401, 404] {
+            for body in [r#"{"yaccess":null}"#, r#"{"yaccess":null,"yuserid":"ann","yroom":"a/b c","error":"x"}"#] {
+                let reply = WebReply::Status(status, body.into());
+                assert_eq!(make(reply).access("ann", Cached).await, Err(AuthError::Denied), "{status} {body}");
+            }
+        }
+    }
+}
+
+/// The hub's own secret was changed at one end, or a proxy does not find the back end: that is nobody's right.
+#[tokio::test]
+async fn who_does_not_know_the_hub_takes_nothing_from_anybody() {
+    for make in [Scene::get, Scene::post] {
+        for status in [401, 404] {
+            let bodies = [
+                "",
+                "not found",
+                "{}",
+                r#"{"error":"x"}"#,
+                r#"{"yaccess":"rw","yuserid":"ann","yroom":"a/b c"}"#,
+                r#"{"yaccess":null,"yuserid":"bob"}"#,
+            ];
+            for body in bodies {
+                let found = make(WebReply::Status(status, body.into())).access("ann", Cached).await;
+                assert!(is_unavailable(&found), "{status} {body}: {found:?}");
+            }
         }
     }
 }
@@ -405,7 +429,7 @@ async fn no_more_is_asked_at_once_than_the_bound_and_nobody_waits_for_ever() {
 
 #[tokio::test]
 async fn one_who_fails_is_left_alone_for_a_while() {
-    let scene = Scene::of(WebReply::Status(500, String::new()), CallbackForm::Post, |options| options.failures = 3);
+    let scene = Scene::of(WebReply::Status(503, String::new()), CallbackForm::Post, |options| options.failures = 3);
     for user in ["a", "b", "c"] {
         assert!(is_unavailable(&scene.access(user, Cached).await));
     }
@@ -421,7 +445,7 @@ async fn one_who_fails_is_left_alone_for_a_while() {
     scene.time.advance(Duration::from_secs(5));
     scene.say(may(json!("rw")));
     assert_eq!(scene.access("ann", Cached).await, Ok(WRITE));
-    scene.say(WebReply::Status(500, String::new()));
+    scene.say(WebReply::Status(503, String::new()));
     assert!(is_unavailable(&scene.access("b", Cached).await));
     assert_eq!(scene.access("ann", Cached).await, Ok(WRITE));
     assert_eq!(scene.asked(), 6);
@@ -430,11 +454,27 @@ async fn one_who_fails_is_left_alone_for_a_while() {
         assert!(is_unavailable(&scene.access(user, Cached).await));
     }
     assert_eq!(scene.access("ann", Cached).await, Ok(WRITE));
-    // An answer that is none is a fault of the answer; whoever gives it is there.
-    let scene = Scene::of(WebReply::ok("{}"), CallbackForm::Post, |options| options.failures = 1);
-    for nr in 1..4 {
-        assert!(is_unavailable(&scene.access("ann", Cached).await));
-        assert_eq!(scene.asked(), nr);
+}
+
+/// An answer that is none is about whom was asked; whoever gives it is there, and is asked about others.
+#[tokio::test]
+async fn nobody_shuts_the_door_to_others_by_a_token_that_the_back_end_stumbles_over() {
+    let replies = [408, 429, 500, 501, 599].map(|status| WebReply::Status(status, String::new()));
+    for reply in replies.into_iter().chain([WebReply::ok("{}")]) {
+        let scene = Scene::of(reply.clone(), CallbackForm::Post, |options| options.failures = 1);
+        for nr in 1..4 {
+            let found = scene.by_token().await;
+            assert!(matches!(found, Err(AuthError::Unavailable { answered: true, .. })), "{reply:?}: {found:?}");
+            assert_eq!(scene.asked(), nr, "{reply:?}");
+        }
+    }
+    for reply in [WebReply::Cut, WebReply::Status(502, String::new()), WebReply::Status(504, String::new())] {
+        let scene = Scene::of(reply.clone(), CallbackForm::Post, |options| options.failures = 1);
+        for _ in 0..3 {
+            let found = scene.by_token().await;
+            assert!(matches!(found, Err(AuthError::Unavailable { answered: false, .. })), "{reply:?}: {found:?}");
+            assert_eq!(scene.asked(), 1, "{reply:?}");
+        }
     }
 }
 

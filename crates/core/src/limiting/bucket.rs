@@ -82,7 +82,12 @@ impl TokenBucket {
 
     /// After how many milliseconds there is a token; 0 if there is one.
     pub fn wait_ms(&mut self, rate: &Rate, now_ms: u64) -> u64 {
-        self.wait_for(rate, i128::from(rate.per_ms), now_ms)
+        self.wait_for_ms(rate, 1, now_ms)
+    }
+
+    /// After how many milliseconds there are so many tokens, or as many as are ever there; 0 if they are.
+    pub fn wait_for_ms(&mut self, rate: &Rate, tokens: u64, now_ms: u64) -> u64 {
+        self.wait_for(rate, i128::from(tokens.min(rate.burst)) * i128::from(rate.per_ms), now_ms)
     }
 
     /// Is it as if nothing had been taken?

@@ -32,19 +32,14 @@ impl<K: Eq + Hash> Buckets<K> {
         self.with(key, rate, now_ms, |bucket| bucket.try_take(rate, cost, now_ms))
     }
 
-    /// Takes one token of `key`, also one that is not there yet.
-    pub fn spend(&self, key: K, rate: &Rate, now_ms: u64) {
-        self.spend_many(key, rate, 1, now_ms);
-    }
-
     /// Takes `cost` tokens of `key`, also those that are not there yet.
-    pub fn spend_many(&self, key: K, rate: &Rate, cost: u64, now_ms: u64) {
+    pub fn spend(&self, key: K, rate: &Rate, cost: u64, now_ms: u64) {
         self.with(key, rate, now_ms, |bucket| bucket.spend(rate, cost, now_ms));
     }
 
-    /// After how many milliseconds `key` has a token; 0 if it has one.
-    pub fn wait_ms(&self, key: &K, rate: &Rate, now_ms: u64) -> u64 {
-        self.lock().find(key).map_or(0, |bucket| bucket.wait_ms(rate, now_ms))
+    /// After how many milliseconds `key` has so many tokens; 0 if it has them.
+    pub fn wait_ms(&self, key: &K, rate: &Rate, tokens: u64, now_ms: u64) -> u64 {
+        self.lock().find(key).map_or(0, |bucket| bucket.wait_for_ms(rate, tokens, now_ms))
     }
 
     /// How many keys have one.
@@ -87,14 +82,14 @@ mod tests {
         assert_eq!(buckets.try_take("c", &rate, 1_000), Ok(()));
         assert_eq!(buckets.try_take("d", &rate, 1_000), Ok(()));
         assert_eq!(buckets.try_take("e", &rate, 1_000), Err(1_000));
-        assert_eq!(buckets.wait_ms(&"f", &rate, 1_000), 1_000);
+        assert_eq!(buckets.wait_ms(&"f", &rate, 1, 1_000), 1_000);
         assert_eq!(buckets.len(), 2);
         // Those who have waited are forgotten, and others find a place.
         for _ in 0..2 {
             assert_eq!(buckets.try_take("e", &rate, 3_000), Ok(()));
         }
         assert_eq!(buckets.len(), 1);
-        assert_eq!(buckets.wait_ms(&"a", &rate, 3_000), 0);
+        assert_eq!(buckets.wait_ms(&"a", &rate, 1, 3_000), 0);
     }
 
     proptest! {

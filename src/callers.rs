@@ -29,6 +29,9 @@ pub(crate) struct Callers {
     upgrading: Buckets<IpAddr>,
     /// By org and user.
     users: Buckets<(String, String)>,
+    /// By org: how many checks of the whole of it are demanded, and how many bytes name whom.
+    rechecks: (Buckets<String>, Rate),
+    recheck_bytes: (Buckets<String>, Rate),
     quotas: Quotas,
     pub(crate) tally: Arc<Tally>,
     started: Instant,
@@ -45,6 +48,8 @@ impl Callers {
             requesting: Buckets::new(MAX_CALLERS),
             upgrading: Buckets::new(MAX_CALLERS),
             users: Buckets::new(MAX_CALLERS),
+            rechecks: (Buckets::new(MAX_CALLERS), rate(config.limits.org_rechecks_per_second)),
+            recheck_bytes: (Buckets::new(MAX_CALLERS), rate(config.limits.org_recheck_bytes_per_second)),
             quotas: limiting.quotas.clone(),
             tally: limiting.tally.clone(),
             started: Instant::now(),
@@ -77,6 +82,19 @@ impl Callers {
         let Some(user) = user_key(who).filter(|_| !rate.is_none()) else { return Ok(()) };
         let taken = self.users.try_take((org.to_owned(), user), &rate, self.now_ms());
         taken.map_err(|wait_ms| self.too_often(Bound::UserRequests, wait_ms))
+    }
+
+    /// This org may have all of its sessions looked at, with users that have so many bytes, if not too often.
+    pub(crate) fn of_recheck(&self, org: &str, users_bytes: usize) -> Result<(), HttpError> {
+        let take = |(buckets, rate): &(Buckets<String>, Rate), cost: usize, bound| {
+            if rate.is_none() || cost == 0 {
+                return Ok(());
+            }
+            let taken = buckets.try_take_many(org.to_owned(), rate, cost as u64, self.now_ms());
+            taken.map_err(|wait_ms| self.too_often(bound, wait_ms))
+        };
+        take(&self.rechecks, 1, Bound::OrgRechecks)?;
+        take(&self.recheck_bytes, users_bytes, Bound::OrgRecheckBytes)
     }
 
     fn too_often(&self, bound: Bound, wait_ms: u64) -> HttpError {

@@ -385,8 +385,9 @@ mod tests {
         }
 
         async fn notices(&self) -> Vec<Notice> {
-            let page = self.stores.notices.since(0, MAX_NOTICES).await.unwrap();
-            page.notices.into_iter().map(|(_, notice)| notice).collect()
+            let list = self.stores.notices.list(0, MAX_NOTICES).await.unwrap();
+            let brought = self.stores.notices.bring(&list.heads).await.unwrap();
+            brought.into_iter().map(|(_, notice)| notice).collect()
         }
     }
 

@@ -4,14 +4,14 @@
 //! in `yhub_core::Lookback`.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use actix::prelude::*;
-use yhub_core::{AuthCheck, CHECKS_REMEMBERED, Lookback, RoomId, chain};
-use yhub_store::{MAX_NOTICES, Notice, NoticeId, NoticePage, NoticeStore};
+use yhub_core::{AuthCheck, CHECKS_REMEMBERED, Lookback, News, RoomId, chain};
+use yhub_store::{DocStoreError, MAX_NOTICES, MAX_NOTICES_BYTES, Notice, NoticeId, NoticeList, NoticeStore};
 
 use crate::{node::Node, registry::Registry};
 
@@ -127,17 +127,13 @@ impl NoticeReader {
         Self { node, settings, registry, lookback, random, failed_in_a_row: 0 }
     }
 
-    fn lookback(&self) -> MutexGuard<'_, Lookback<NoticeId>> {
-        self.lookback.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn read(&mut self, ctx: &mut Context<Self>) {
         let begun_ms = self.node.time.now_ms();
-        let (store, from_ms) = (self.settings.store.clone(), self.lookback().from_ms(begun_ms));
-        let read = async move { tokio::time::timeout(READ_WITHIN, store.since(from_ms, MAX_NOTICES)).await };
+        let (store, lookback) = (self.settings.store.clone(), self.lookback.clone());
+        let read = async move { tokio::time::timeout(READ_WITHIN, read(&*store, &lookback, begun_ms)).await };
         ctx.spawn(read.into_actor(self).map(move |read, reader, ctx| {
             match read {
-                Ok(Ok(page)) => reader.on_page(begun_ms, page),
+                Ok(Ok((news, notices))) => reader.on_read(begun_ms, &news, notices),
                 Ok(Err(error)) => reader.on_failed(&chain(&error)),
                 Err(_) => reader.on_failed(&format!("no answer within {READ_WITHIN:?}")),
             }
@@ -146,24 +142,21 @@ impl NoticeReader {
         }));
     }
 
-    fn on_page(&mut self, begun_ms: u64, page: NoticePage) {
+    fn on_read(&mut self, begun_ms: u64, news: &News, mut notices: Vec<Notice>) {
         if self.failed_in_a_row > 0 {
             log::info!("notices of changed access are read again, also those of meanwhile");
             self.failed_in_a_row = 0;
         }
-        let news = self.lookback().on_read(begun_ms, page.notices, page.more);
         if news.anybody {
             log::warn!("there are more notices of changed access than can be read at once; all sessions are checked");
         }
-        let mut notices = news.notices;
         // Whoever is here came in after it.
         notices.iter_mut().filter(|notice| notice.at_ms < news.began_ms).for_each(|notice| notice.cut = false);
-        let checks = notices.iter().filter(|notice| !notice.cut);
-        let users: usize = checks.map(|notice| notice.users.as_ref().map_or(1, |users| users.len().max(1))).sum();
-        if news.anybody || users > MAX_USERS_A_READ {
+        if news.anybody {
             notices.retain(|notice| notice.cut);
             notices.push(Notice::check_everybody(begun_ms));
         }
+        gather_many(&mut notices, begun_ms);
         if !notices.is_empty() {
             (self.settings.told)(&notices);
             self.registry.do_send(Noticed(notices));
@@ -183,6 +176,42 @@ impl NoticeReader {
         let backoff = whole.saturating_mul(1 << self.failed_in_a_row.min(10)).min(LONGEST_PAUSE.max(whole));
         backoff.mul_f64(0.75 + self.random.f64() / 4.0)
     }
+}
+
+/// What is new, and the notices themselves. What was brought is known from here on: it is given away by whoever awaits this.
+async fn read(
+    store: &dyn NoticeStore,
+    lookback: &Mutex<Lookback<NoticeId>>,
+    begun_ms: u64,
+) -> Result<(News, Vec<Notice>), DocStoreError> {
+    let from_ms = lock(lookback).from_ms(begun_ms);
+    let NoticeList { heads, more } = store.list(from_ms, MAX_NOTICES).await?;
+    let listed: Vec<_> = heads.iter().map(|head| head.id.clone()).collect();
+    let chosen = lock(lookback).choose(heads, MAX_NOTICES_BYTES);
+    let brought = if chosen.is_empty() { Vec::new() } else { store.bring(&chosen).await? };
+    let news = lock(lookback).on_read(begun_ms, &listed, chosen.into_iter().map(|head| head.id), more);
+    Ok((news, brought.into_iter().map(|(_, notice)| notice).collect()))
+}
+
+/// Where checks name too many users, they become one of everybody: in the org that names most, and in the next, until they are few enough.
+fn gather_many(notices: &mut Vec<Notice>, begun_ms: u64) {
+    let users_of = |notice: &Notice| notice.users.as_ref().map_or(1, |users| users.len().max(1));
+    let mut users = HashMap::<Option<String>, usize>::new();
+    for notice in notices.iter().filter(|notice| !notice.cut) {
+        *users.entry(notice.org.clone()).or_default() += users_of(notice);
+    }
+    let mut all: usize = users.values().sum();
+    while all > MAX_USERS_A_READ
+        && let Some(most) = users.iter().max_by_key(|(_, users)| **users).map(|(org, _)| org.clone())
+    {
+        all -= users.remove(&most).unwrap_or(0);
+        notices.retain(|notice| notice.cut || notice.org != most);
+        notices.push(Notice { org: most, ..Notice::check_everybody(begun_ms) });
+    }
+}
+
+fn lock(lookback: &Mutex<Lookback<NoticeId>>) -> MutexGuard<'_, Lookback<NoticeId>> {
+    lookback.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Actor for NoticeReader {

@@ -241,11 +241,11 @@ async fn what_is_older_than_the_node_cuts_nobody() {
 }
 
 #[actix::test]
-async fn more_notices_than_can_be_read_have_everybody_checked() {
+async fn more_notices_than_can_be_listed_have_everybody_checked() {
     let (rig, time) = start();
     let pass = Scripted::new(WRITER);
     let mut ann = join(&rig, "org", "t1", &pass).await;
-    rig.docs.bring_notices(2);
+    rig.docs.list_notices(2);
     for _ in 0..3 {
         publish(&rig, of_tokens(time.now_ms(), &["t2"])).await;
     }
@@ -255,6 +255,41 @@ async fn more_notices_than_can_be_read_have_everybody_checked() {
     time.advance(Duration::from_secs(15));
     rig.until("it was asked for again", |_| pass.asked().len() == 2).await;
     is_well(&mut ann, &mut TextWriter::new(7)).await;
+}
+
+/// Nobody waits for what another org leaves, however much that is, and nobody is checked for it.
+#[actix::test]
+async fn an_org_that_leaves_very_many_notices_delays_no_others() {
+    let (rig, time) = start();
+    let (here, there) = (Scripted::new(WRITER), Scripted::new(WRITER));
+    let (mut ann, _bob) = (join(&rig, "quiet", "t1", &here).await, join(&rig, "another", "t2", &there).await);
+    let long = "x".repeat(1 << 20);
+    let loud = Notice { org: Some("loud".to_owned()), ..of_tokens(time.now_ms(), &[&long]) };
+    for _ in 0..40 {
+        publish(&rig, loud.clone()).await;
+    }
+    let _eve = join(&rig, "loud", "t3", &there).await;
+    publish(&rig, Notice { org: Some("quiet".to_owned()), cut: true, ..Notice::check_everybody(time.now_ms()) }).await;
+    assert_eq!(tokio::time::timeout(SOON, ann.closed()).await, Ok(4401));
+    // In the end all were brought.
+    let last = Notice { org: Some("loud".to_owned()), ..of_tokens(time.now_ms(), &["t3"]) };
+    publish(&rig, last).await;
+    rig.within(Duration::from_secs(20), "all are brought", |_| there.asked().len() == 1).await;
+    assert_eq!(here.asked(), []);
+}
+
+/// What names very many of one org is taken for everybody there, and nobody elsewhere.
+#[actix::test]
+async fn notices_of_too_many_of_an_org_have_its_own_checked() {
+    let (rig, time) = start();
+    let (loud, quiet) = (Scripted::new(WRITER), Scripted::new(WRITER));
+    let (_ann, _bob) = (join(&rig, "loud", "t1", &loud).await, join(&rig, "quiet", "t2", &quiet).await);
+    for org in ["quiet", "loud"] {
+        let many = if org == "loud" { 10_000 } else { 1 };
+        publish(&rig, Notice { org: Some(org.to_owned()), ..of_tokens(time.now_ms(), &vec!["t9"; many]) }).await;
+    }
+    until_read(&rig, 1).await;
+    assert_eq!((loud.asked(), quiet.asked()), (vec![Freshness::Fresh], vec![]));
 }
 
 /// What names very many is taken for everybody.

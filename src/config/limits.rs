@@ -88,6 +88,10 @@ section! {
         /// Requests over HTTP of one user. Who is anonymous is not told apart, and not counted; who says a name where nobody has to show
         /// it is another one than who has shown it.
         rest_per_second_of_user: usize = 200, 0..=1_000_000;
+        /// Checks of all sessions of one org that are demanded over HTTP (`recheck-auth`): every node reads them.
+        org_rechecks_per_second: usize = 50, 0..=1_000_000;
+        /// Bytes of those whom they name.
+        org_recheck_bytes_per_second: usize = 256 << 10, 0..=1 << 40;
         /// How often somebody at one address may fail to prove who they are. What the application's back end answers to with something
         /// that says nothing, such as 500, is a quarter of that.
         failed_auth_per_minute: usize = 30, 0..=1_000_000;

@@ -41,6 +41,7 @@ on_one_node!(
     a_head_that_is_too_long_is_refused,
     failing_to_show_who_one_is_has_a_rate,
     a_token_that_nobody_can_say_anything_of_is_a_quarter_of_a_failure,
+    checks_of_an_org_have_a_rate,
     metrics_are_told_on_a_listener_of_their_own,
 );
 on_stage!(only_direct, Direct; a_head_has_its_time);
@@ -470,6 +471,35 @@ async fn a_token_that_nobody_can_say_anything_of_is_a_quarter_of_a_failure(stage
         assert_eq!(try_from("203.0.113.2", &ann).await, 503);
         assert_eq!(web.requests().len(), asked);
     }
+}
+
+async fn checks_of_an_org_have_a_rate(stage: Stage) {
+    let change = |config: &mut yhub::Config| {
+        config.auth.purposes.push("recheck".into());
+        config.limits.burst_seconds = 60;
+        config.limits.org_rechecks_per_second = 1;
+        config.limits.org_recheck_bytes_per_second = 100;
+    };
+    let hub = TestHub::with(stage, change).await;
+    let back_end = BackEnd::of(hub.addr());
+    let check = async |org: &str, users: serde_json::Value| {
+        back_end.send_json(Method::POST, &format!("/api/recheck-auth/v1/{org}"), &json!({ "users": users })).await
+    };
+    for _ in 0..2 {
+        assert_eq!(check("loud", json!(["x".repeat(2_500)])).await.code(), 200);
+    }
+    let refused = check("loud", json!(["x".repeat(2_500)])).await;
+    assert_eq!((refused.code(), refused.json()["code"].clone()), (429, json!("too-many-requests")));
+    assert!(!refused.header("retry-after").is_empty());
+    assert_eq!(hub.limited(Bound::OrgRecheckBytes), 1);
+    let mut asked = 0;
+    while check("loud", json!(null)).await.code() == 200 {
+        asked += 1;
+        assert!(asked < 1_000, "there is a bound");
+    }
+    assert_eq!(hub.limited(Bound::OrgRechecks), 1);
+    assert_eq!(check("quiet", json!(["ann"])).await.code(), 200);
+    assert_eq!(check("quiet", json!(["x".repeat(1 << 20)])).await.code(), 400);
 }
 
 async fn metrics_are_told_on_a_listener_of_their_own(stage: Stage) {

@@ -276,12 +276,8 @@ async fn what_is_recorded_is_forgotten_in_time(stage: Stage) {
         stores.notices.publish(&notice, None).await.unwrap();
     }
     let noticed = async || {
-        let page = stores.notices.since(0, 100).await.unwrap();
-        page.notices
-            .into_iter()
-            .filter(|(_, notice)| notice.at_ms < now_ms - 1_000_000)
-            .map(|(_, notice)| notice.at_ms)
-            .collect::<Vec<_>>()
+        let page = stores.notices.list(0, 100).await.unwrap();
+        page.heads.into_iter().filter(|notice| notice.at_ms < now_ms - 1_000_000).map(|notice| notice.at_ms).collect::<Vec<_>>()
     };
     let expected = (vec!["new".to_owned(), "young".to_owned()], tokens);
     until("the old is gone", async || (left(stores).await == expected && noticed().await.len() == 1).then_some(())).await;

@@ -7,12 +7,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use yhub_core::RoomId;
+use yhub_core::{RoomId, UserMatcher};
 use yhub_store::{
     AssetSelection, AuditRecord, BoxError, DeletedRoom, DeletionStore, DocStore, DocStoreError, Erased, ErasedRow, FailureReport,
-    FailureStore, FailureTally, Hardened, Hold, Notice, NoticeId, NoticePage, NoticeStore, Page, PurgeReceipt, QuarantineId,
-    QuarantineRecord, Restored, RoomFailure, RoomOverview, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, Tombstone,
-    TombstoneFilter, TombstoneOutcome, VersionRow,
+    FailureStore, FailureTally, Hardened, Hold, Notice, NoticeHead, NoticeId, NoticeList, NoticeStore, Page, PurgeReceipt,
+    QuarantineId, QuarantineRecord, Restored, RoomFailure, RoomOverview, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch,
+    Tombstone, TombstoneFilter, TombstoneOutcome, VersionRow,
 };
 
 use super::stores::lock;
@@ -89,8 +89,8 @@ impl MemoryDocs {
         lock(&self.notices).panic = true;
     }
 
-    /// A read brings at most so many notices.
-    pub(crate) fn bring_notices(&self, most: usize) {
+    /// A read lists at most so many notices.
+    pub(crate) fn list_notices(&self, most: usize) {
         lock(&self.notices).most = Some(most);
     }
 
@@ -222,7 +222,7 @@ impl NoticeStore for MemoryDocs {
         Ok(())
     }
 
-    async fn since(&self, at_ms: u64, max: usize) -> Result<NoticePage, DocStoreError> {
+    async fn list(&self, at_ms: u64, max: usize) -> Result<NoticeList, DocStoreError> {
         let mut notices = lock(&self.notices);
         notices.reads += 1;
         if std::mem::take(&mut notices.panic) {
@@ -233,11 +233,22 @@ impl NoticeStore for MemoryDocs {
             return Err(gone());
         }
         let max = notices.most.unwrap_or(max);
-        let mut found: Vec<_> = notices.all.iter().filter(|(_, notice)| notice.at_ms >= at_ms).cloned().collect();
+        let mut found: Vec<_> = notices.all.iter().filter(|(_, notice)| notice.at_ms >= at_ms).collect();
         found.sort_by_key(|(_, notice)| notice.at_ms);
         let more = found.len() > max;
-        found.truncate(max);
-        Ok(NoticePage { notices: found, more })
+        let heads = found[found.len().saturating_sub(max)..].iter().map(|(id, notice)| NoticeHead {
+            id: id.clone(),
+            at_ms: notice.at_ms,
+            org: notice.org.clone(),
+            size_bytes: notice.users.as_ref().map_or(0, |users| UserMatcher::list_to_any(users).to_bytes().len()),
+        });
+        Ok(NoticeList { heads: heads.collect(), more })
+    }
+
+    async fn bring(&self, heads: &[NoticeHead]) -> Result<Vec<(NoticeId, Notice)>, DocStoreError> {
+        let notices = lock(&self.notices);
+        let is_named = |id: &NoticeId| heads.iter().any(|head| head.id == *id);
+        Ok(notices.all.iter().filter(|(id, _)| is_named(id)).cloned().collect())
     }
 
     async fn delete_before(&self, _: u64, _: usize) -> Result<u64, DocStoreError> {

@@ -41,7 +41,7 @@ pub use keys::{KeySpace, decode_component, encode_key_part, encode_uri_component
 pub use leases::Leases;
 pub use limits::{RoomLimits, SessionLimits};
 pub use message::{MessageError, StreamMessage, UserMatcher};
-pub use notices::{Lookback, NOTICE_WINDOW, News};
+pub use notices::{Listed, Lookback, NOTICE_WINDOW, News};
 pub use pace::{CHECKS_AT_ONCE, CHECKS_PER_SECOND, CheckPace, LONGEST_CHECK_WAIT};
 pub use poison::{BreakerChange, Failed, HubFault, PoisonGuard, PoisonPolicy, Verdict};
 pub use room::{

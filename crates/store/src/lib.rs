@@ -41,7 +41,7 @@ pub use doc_store::{
 pub use error::{AssetStoreError, BoxError, DocStoreError, StreamLogError};
 pub use failure_store::{FailureReport, FailureStore, FailureTally, Page, QuarantineRecord, RoomFailure};
 pub use files::{FileAssets, FileAssetsOptions};
-pub use notice_store::{MAX_NOTICE_USERS, MAX_NOTICES, MAX_NOTICES_BYTES, Notice, NoticeId, NoticePage, NoticeStore};
+pub use notice_store::{MAX_NOTICE_USERS, MAX_NOTICES, MAX_NOTICES_BYTES, Notice, NoticeHead, NoticeId, NoticeList, NoticeStore};
 pub use response_cache::{CacheKey, MAX_CACHED_BYTES, MemoryCache, ResponseCache};
 pub use stream_admin::{LiveRoom, PendingTask, QuarantinedStream, Reconciled, ScanPage, StreamAdmin};
 pub use stream_log::{

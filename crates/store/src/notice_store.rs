@@ -3,15 +3,15 @@
 //! They lie where the version rows are. Each node reads again and again what has come, see [`yhub_core::Lookback`].
 
 use async_trait::async_trait;
-use yhub_core::UserMatcher;
+use yhub_core::{Listed, UserMatcher};
 
 use crate::{AuditRecord, DocStoreError};
 
 /// So many users are named in one notice; one that is published with more becomes several.
 pub const MAX_NOTICE_USERS: usize = 1_000;
-/// One read brings at most so many notices.
-pub const MAX_NOTICES: usize = 10_000;
-/// One read brings notices whose users have at most so many bytes.
+/// One read lists at most so many notices, the youngest.
+pub const MAX_NOTICES: usize = 20_000;
+/// One read brings notices whose users have about so many bytes. One with more comes without them.
 pub const MAX_NOTICES_BYTES: usize = 4 << 20;
 
 /// The name of a notice in its store, which no other has.
@@ -38,12 +38,41 @@ impl Notice {
     }
 }
 
-/// What a read has brought.
+/// A notice that is there, without whom it concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoticeHead {
+    /// Its name.
+    pub id: NoticeId,
+    /// As in [`Notice`].
+    pub at_ms: u64,
+    /// As in [`Notice`].
+    pub org: Option<String>,
+    /// How many bytes its users have.
+    pub size_bytes: usize,
+}
+
+impl Listed for NoticeHead {
+    type Id = NoticeId;
+
+    fn id(&self) -> &NoticeId {
+        &self.id
+    }
+
+    fn org(&self) -> Option<&str> {
+        self.org.as_deref()
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
+}
+
+/// Which notices there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NoticePage {
-    /// Notices with their names, by their time; those of one time always in the same order.
-    pub notices: Vec<(NoticeId, Notice)>,
-    /// There are more, which were not brought: who cannot look at all of them takes everybody for concerned.
+pub struct NoticeList {
+    /// By their time, the oldest first; those of one time always in the same order.
+    pub heads: Vec<NoticeHead>,
+    /// There are older ones, which are not listed: who cannot look at all of them takes everybody for concerned.
     pub more: bool,
 }
 
@@ -57,9 +86,12 @@ pub trait NoticeStore: Send + Sync + 'static {
     /// [`DocStoreError::Room`] if the store can hold no room of that org; else if the store fails.
     async fn publish(&self, notice: &Notice, audit: Option<&AuditRecord>) -> Result<(), DocStoreError>;
 
-    /// The notices of `at_ms` or later that are committed, oldest first: up to `max`, and up to [`MAX_NOTICES_BYTES`]. One whose
-    /// users cannot be read comes as one that has everybody checked.
-    async fn since(&self, at_ms: u64, max: usize) -> Result<NoticePage, DocStoreError>;
+    /// Which notices of `at_ms` or later are committed: the youngest `max`.
+    async fn list(&self, at_ms: u64, max: usize) -> Result<NoticeList, DocStoreError>;
+
+    /// These notices, in the order of [`Self::list`], but for those that are gone. One whose users cannot be read, or are longer than
+    /// [`MAX_NOTICES_BYTES`], comes as one that has everybody of its org checked.
+    async fn bring(&self, heads: &[NoticeHead]) -> Result<Vec<(NoticeId, Notice)>, DocStoreError>;
 
     /// Deletes up to `max` of the notices from before `at_ms`, in milliseconds since 1970. Returns how many: fewer than `max`,
     /// and none are left.

@@ -15,8 +15,9 @@ use super::{
 };
 use crate::http::HttpError;
 
-/// Matchers in one request.
+/// Matchers in one request, and their bytes: every node reads them.
 const MAX_MATCHERS: usize = 1_000;
+const MAX_MATCHERS_BYTES: usize = 1 << 20;
 
 const USERS: Param = param(
     "users",
@@ -54,7 +55,8 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         needs_if: None,
         summary: "Check anew what those may do who have any document of an org open",
         about: "On every node, within a second; of more than a hundred on a node a thousand a second, and all within 10 s. An org of `*` \
-                is every org.",
+                is every org. An org that asks for more than `limits.org_rechecks_per_second` is told 429, so that no other org's waits \
+                behind its own: name many users in one request.",
         query: &[],
         body: Some(&[USERS, FORCE]),
         conditional: false,
@@ -71,10 +73,12 @@ async fn recheck(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
 }
 
 async fn recheck_org(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
+    let users = users(&call)?;
+    rest.callers.of_recheck(&call.org, users.as_deref().map_or(0, size_bytes))?;
     let notice = Notice {
         at_ms: rest.time.now_ms(),
         org: Some(call.org.clone()).filter(|org| org != "*"),
-        users: users(&call)?,
+        users,
         cut: call.body.is("force"),
     };
     let record = rest.record(&call, "recheck");
@@ -88,9 +92,19 @@ fn users(call: &Call) -> Result<Option<Vec<UserMatcher>>, HttpError> {
         // Nobody named is not everybody: that is said in so many words.
         None => Err(wrong("is missing; `null` is everybody")),
         Some(Any::Null) => Ok(None),
-        Some(Any::Array(users)) if users.len() <= MAX_MATCHERS => users.iter().map(matcher).collect::<Result<_, _>>().map(Some),
+        Some(Any::Array(users)) if users.len() <= MAX_MATCHERS => {
+            let users = users.iter().map(matcher).collect::<Result<Vec<_>, _>>()?;
+            match size_bytes(&users) {
+                0..=MAX_MATCHERS_BYTES => Ok(Some(users)),
+                _ => Err(wrong(&format!("has more than {MAX_MATCHERS_BYTES} bytes"))),
+            }
+        }
         Some(_) => Err(wrong(&format!("doesn't match a list of at most {MAX_MATCHERS} texts and objects"))),
     }
+}
+
+fn size_bytes(users: &[UserMatcher]) -> usize {
+    UserMatcher::list_to_any(users).to_bytes().len()
 }
 
 fn matcher(user: &Any) -> Result<UserMatcher, HttpError> {

@@ -106,6 +106,10 @@ bounds! {
     AddressRequests = "address_requests", "limits.rest_per_second", Answer::Status(429);
     /// Requests of one user.
     UserRequests = "user_requests", "limits.rest_per_second_of_user", Answer::Status(429);
+    /// Checks of all sessions of an org that are demanded over HTTP.
+    OrgRechecks = "org_rechecks", "limits.org_rechecks_per_second", Answer::Status(429);
+    /// Bytes of those whom they name.
+    OrgRecheckBytes = "org_recheck_bytes", "limits.org_recheck_bytes_per_second", Answer::Status(429);
     /// Failed attempts from one address to say who one is.
     FailedAuth = "failed_auth", "limits.failed_auth_per_minute", Answer::Status(429);
     /// Bodies of requests that are being taken in.

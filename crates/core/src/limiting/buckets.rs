@@ -24,10 +24,10 @@ impl<K: Eq + Hash> Buckets<K> {
         self.try_take_many(key, rate, 1, now_ms)
     }
 
-    /// Takes `cost` tokens of `key`, whose rate is always the same.
+    /// Takes `cost` tokens of `key`, whose rate is always the same; of more than are ever there, all.
     ///
     /// # Errors
-    /// After how many milliseconds they are there. Nothing is taken then.
+    /// After how many milliseconds they are there.
     pub fn try_take_many(&self, key: K, rate: &Rate, cost: u64, now_ms: u64) -> Result<(), u64> {
         self.with(key, rate, now_ms, |bucket| bucket.try_take(rate, cost, now_ms))
     }

@@ -10,8 +10,8 @@ use yhub_core::{Asset, RoomId, StreamClock, UserMatcher, access::Grants};
 use yhub_encoding::Any;
 pub(super) use yhub_store::kept_text as kept;
 use yhub_store::{
-    AccessToken, Asset4, AuditRecord, DeletedRoom, DocStoreError, ErasedRow, FailureReport, Hold, Notice, NoticeId, QuarantineId,
-    QuarantineRecord, RoomFailure, RoomOverview, Tombstone, VersionRow,
+    AccessToken, Asset4, AuditRecord, DeletedRoom, DocStoreError, ErasedRow, FailureReport, Hold, Notice, NoticeHead, NoticeId,
+    QuarantineId, QuarantineRecord, RoomFailure, RoomOverview, Tombstone, VersionRow,
 };
 
 /// A version row as it is stored: `t`, `created`, the selected assets, which columns may hold references.
@@ -216,6 +216,12 @@ pub(super) fn access_token(stored: StoredToken, ancestors: Vec<String>) -> Resul
     let expires_ms = expires_ms.map(|at_ms| ms("expires_ms", at_ms)).transpose()?;
     let revoked_ms = revoked_ms.map(|at_ms| ms("revoked_ms", at_ms)).transpose()?;
     Ok(AccessToken { id, secret_hash, ancestors, user, label, grants, created_ms, expires_ms, revoked_ms, by })
+}
+
+/// What is told of a notice before it is brought: its time, name, org, and how long its users are.
+pub(super) fn notice_head((at_ms, id, org, length): (i64, String, Option<String>, Option<i32>)) -> NoticeHead {
+    let size_bytes = usize::try_from(length.unwrap_or(0)).unwrap_or(0);
+    NoticeHead { id: NoticeId(id), at_ms: u64::try_from(at_ms).unwrap_or(0), org, size_bytes }
 }
 
 /// A notice. What it says of its users may be from a newer version, or damaged: then everybody is concerned, but nobody cut.

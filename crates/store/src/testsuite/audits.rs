@@ -288,7 +288,7 @@ async fn state(rig: &DocStoreRig) -> String {
         let receipt = rig.deletions.receipt(&room(n)).await.expect("receipt");
         state.push_str(&format!("{stored:?} {hold:?} {receipt:?} "));
     }
-    state.push_str(&format!("{:?} ", rig.notices.since(0, 100).await.expect("since")));
+    state.push_str(&format!("{:?} ", rig.notices.list(0, 100).await.expect("list")));
     state + &format!("{:?}", rig.tokens.page(None, None, 100).await.expect("page"))
 }
 

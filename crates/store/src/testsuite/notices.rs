@@ -14,7 +14,7 @@ use super::{
     support::ODD_PARTS,
     tokens::{child, create, revoke, token},
 };
-use crate::{MAX_NOTICE_USERS, MAX_NOTICES, MAX_NOTICES_BYTES, Notice, NoticePage};
+use crate::{MAX_NOTICE_USERS, MAX_NOTICES, MAX_NOTICES_BYTES, Notice, NoticeHead, NoticeId};
 
 fn notice(at_ms: u64, user: &str) -> Notice {
     Notice { at_ms, org: Some("org".to_owned()), users: Some(vec![UserMatcher::User(user.to_owned())]), cut: false }
@@ -24,15 +24,28 @@ async fn publish(rig: &DocStoreRig, notice: &Notice) {
     rig.notices.publish(notice, None).await.expect("publish");
 }
 
-async fn since(rig: &DocStoreRig, at_ms: u64, max: usize) -> NoticePage {
-    rig.notices.since(at_ms, max).await.expect("since")
+async fn list(rig: &DocStoreRig, at_ms: u64, max: usize) -> (Vec<NoticeHead>, bool) {
+    let list = rig.notices.list(at_ms, max).await.expect("list");
+    (list.heads, list.more)
+}
+
+async fn bring(rig: &DocStoreRig, heads: &[NoticeHead]) -> Vec<(NoticeId, Notice)> {
+    rig.notices.bring(heads).await.expect("bring")
+}
+
+/// Those of a time and later, which must be few.
+async fn since(rig: &DocStoreRig, at_ms: u64) -> Vec<(NoticeId, Notice)> {
+    let (heads, more) = list(rig, at_ms, MAX_NOTICES).await;
+    assert!(!more);
+    let brought = bring(rig, &heads).await;
+    let told: Vec<_> = heads.iter().map(|head| (&head.id, head.at_ms, &head.org)).collect();
+    assert_eq!(told, brought.iter().map(|(id, notice)| (id, notice.at_ms, &notice.org)).collect::<Vec<_>>());
+    brought
 }
 
 /// All there are, which must be few.
 async fn all(rig: &DocStoreRig) -> Vec<Notice> {
-    let page = since(rig, 0, MAX_NOTICES).await;
-    assert!(!page.more);
-    page.notices.into_iter().map(|(_, notice)| notice).collect()
+    since(rig, 0).await.into_iter().map(|(_, notice)| notice).collect()
 }
 
 /// Every field, with odd texts and claims, and with the numbers at their ends.
@@ -61,7 +74,7 @@ pub async fn notices_come_back_whole(rig: DocStoreRig) {
     assert_eq!(all(&rig).await, written);
     let late = Notice::check_everybody(u64::MAX);
     publish(&rig, &late).await;
-    assert_eq!(since(&rig, u64::MAX, 10).await.notices.len(), 2, "as late as can be");
+    assert_eq!(since(&rig, i64::MAX as u64).await.len(), 2, "as late as can be");
     // Rooms of such an org are kept or refused, and so are notices of it.
     let with_nul = Notice { org: Some("a\0".to_owned()), ..Notice::check_everybody(0) };
     match rig.notices.publish(&with_nul, None).await {
@@ -78,36 +91,40 @@ pub async fn those_since_a_time_come_oldest_first(rig: DocStoreRig) {
     });
     join_all(publishes).await;
     publish(&rig, &notice(104, "0")).await;
-    let everything = since(&rig, 0, 100).await;
-    assert_eq!(everything.notices.iter().map(|(id, _)| id).collect::<HashSet<_>>().len(), 41);
-    assert!(everything.notices.is_sorted_by_key(|(_, notice)| notice.at_ms));
+    let everything = since(&rig, 0).await;
+    assert_eq!(everything.iter().map(|(id, _)| id).collect::<HashSet<_>>().len(), 41);
+    assert!(everything.is_sorted_by_key(|(_, notice)| notice.at_ms));
     for at_ms in [0, 100, 101, 105, 109, 110, u64::MAX] {
-        let of_later = everything.notices.iter().filter(|(_, notice)| notice.at_ms >= at_ms).cloned().collect();
-        assert_eq!(since(&rig, at_ms, 100).await, NoticePage { notices: of_later, more: false });
+        let of_later: Vec<_> = everything.iter().filter(|(_, notice)| notice.at_ms >= at_ms).cloned().collect();
+        assert_eq!(since(&rig, at_ms).await, of_later);
     }
+    // Any of them, also of very many that are asked for, and but for those that are gone.
+    let (heads, _) = list(&rig, 0, 100).await;
+    let some: Vec<_> = heads.iter().step_by(3).cloned().collect();
+    assert_eq!(bring(&rig, &some).await, everything.iter().step_by(3).cloned().collect::<Vec<_>>());
+    let gone = (0..2_000).map(|n| NoticeHead { id: NoticeId(format!("gone{n}")), ..heads[n % heads.len()].clone() });
+    assert_eq!(bring(&rig, &gone.chain(heads.clone()).collect::<Vec<_>>()).await, everything);
+    assert_eq!(bring(&rig, &[]).await, []);
 }
 
-/// Of more than was asked for, or than has its place in one read, the oldest come, and it is said that there are more.
+/// Of more than was asked for the youngest are listed, and it is said that there are more. It is said how long each is, and one that is
+/// too long has everybody of its org checked, and nobody cut.
 pub async fn more_than_is_asked_for_is_said(rig: DocStoreRig) {
     for n in 0..5 {
         publish(&rig, &notice(n / 2, &n.to_string())).await;
     }
-    let everything = since(&rig, 0, 100).await.notices;
+    let (everything, _) = list(&rig, 0, 100).await;
     for max in 0..7 {
-        let page = since(&rig, 0, max).await;
-        assert_eq!((page.notices.as_slice(), page.more), (&everything[..max.min(5)], max < 5), "{max}");
+        assert_eq!(list(&rig, 0, max).await, (everything[5_usize.saturating_sub(max)..].to_vec(), max < 5), "{max}");
     }
-    let third = MAX_NOTICES_BYTES / 3;
-    for n in 0..3 {
-        publish(&rig, &notice(10 + n, &"x".repeat(third))).await;
-    }
-    let page = since(&rig, 0, 100).await;
-    assert_eq!((page.notices.len(), page.more), (7, true));
-    let page = since(&rig, 11, 100).await;
-    assert_eq!((page.notices.len(), page.more), (2, false));
-    // One that has no place at all.
-    publish(&rig, &notice(20, &"x".repeat(MAX_NOTICES_BYTES + 1))).await;
-    assert_eq!(since(&rig, 20, 100).await, NoticePage { notices: Vec::new(), more: true });
+    publish(&rig, &Notice { users: None, ..notice(10, "") }).await;
+    publish(&rig, &notice(11, &"x".repeat(1_000))).await;
+    publish(&rig, &Notice { cut: true, ..notice(12, &"x".repeat(MAX_NOTICES_BYTES + 1)) }).await;
+    let (heads, _) = list(&rig, 10, 100).await;
+    let sizes: Vec<_> = heads.iter().map(|head| head.size_bytes).collect();
+    assert!(sizes[0] == 0 && (1_000..1_100).contains(&sizes[1]) && sizes[2] > MAX_NOTICES_BYTES, "{sizes:?}");
+    let brought: Vec<_> = since(&rig, 11).await.into_iter().map(|(_, notice)| notice).collect();
+    assert_eq!(brought, [notice(11, &"x".repeat(1_000)), Notice { users: None, ..notice(12, "") }]);
 }
 
 /// One of very many users becomes several, which are all there or none.

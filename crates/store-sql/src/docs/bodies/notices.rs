@@ -4,13 +4,15 @@ use async_trait::async_trait;
 use diesel::{BoolExpressionMethods, ExpressionMethods, QueryDsl, QueryResult, insert_into};
 use diesel_async::RunQueryDsl;
 use yhub_core::{RoomId, UserMatcher};
-use yhub_store::{AuditRecord, DocStoreError, MAX_NOTICE_USERS, MAX_NOTICES_BYTES, Notice, NoticePage, NoticeStore};
+use yhub_store::{
+    AuditRecord, DocStoreError, MAX_NOTICE_USERS, MAX_NOTICES_BYTES, Notice, NoticeHead, NoticeId, NoticeList, NoticeStore,
+};
 
 use super::{Conn, Engine, audits};
 use crate::{
     docs::{
         Access,
-        records::{StoredNotice, notice, number, record_id},
+        records::{StoredNotice, notice, notice_head, number, record_id},
     },
     schema::documents::{length, yhub_notices_v1 as notices},
 };
@@ -35,22 +37,27 @@ pub(super) async fn publish(conn: &mut Conn<'_>, notice: &Notice) -> QueryResult
     Ok(())
 }
 
-/// How long the users are of the first `max` notices of `at_ms` or later, each with where it stands.
-async fn lengths(conn: &mut Conn<'_>, at_ms: i64, max: usize) -> QueryResult<Vec<(i64, String, Option<i32>)>> {
+/// So many notices are brought by one statement.
+const IDS_AT_ONCE: usize = 500;
+
+/// A row without its users: `at_ms` and `id`; org, how long its users are.
+type StoredHead = (i64, String, Option<String>, Option<i32>);
+
+/// The last `max` notices of `at_ms` or later, the youngest first.
+async fn heads(conn: &mut Conn<'_>, at_ms: i64, max: usize) -> QueryResult<Vec<StoredHead>> {
     notices::table
         .filter(notices::at_ms.ge(at_ms))
-        .order((notices::at_ms, notices::id))
+        .order((notices::at_ms.desc(), notices::id.desc()))
         .limit(i64::try_from(max).unwrap_or(i64::MAX))
-        .select((notices::at_ms, notices::id, length(notices::users)))
+        .select((notices::at_ms, notices::id, notices::org, length(notices::users)))
         .load(conn)
         .await
 }
 
-/// The notices of `at_ms` or later, up to the one that stands at `upto`.
-async fn range(conn: &mut Conn<'_>, at_ms: i64, (upto_ms, upto_id): (i64, &str)) -> QueryResult<Vec<StoredNotice>> {
+/// Of the notices from `from_ms` to `upto_ms`, those of these names.
+async fn named(conn: &mut Conn<'_>, (from_ms, upto_ms): (i64, i64), ids: &[&str]) -> QueryResult<Vec<StoredNotice>> {
     notices::table
-        .filter(notices::at_ms.ge(at_ms))
-        .filter(notices::at_ms.le(upto_ms).and(notices::at_ms.lt(upto_ms).or(notices::id.le(upto_id))))
+        .filter(notices::at_ms.ge(from_ms).and(notices::at_ms.le(upto_ms)).and(notices::id.eq_any(ids)))
         .order((notices::at_ms, notices::id))
         .select(((notices::at_ms, notices::id), (notices::org, notices::users, notices::cut)))
         .load(conn)
@@ -92,24 +99,38 @@ impl NoticeStore for Engine {
         .await
     }
 
-    async fn since(&self, at_ms: u64, max: usize) -> Result<NoticePage, DocStoreError> {
+    async fn list(&self, at_ms: u64, max: usize) -> Result<NoticeList, DocStoreError> {
         let at_ms = number(at_ms);
         self.within(None, Access::Read, move |tx| {
             Box::pin(async move {
                 // One more: it says whether there are more.
-                let found = lengths(tx, at_ms, max.saturating_add(1)).await?;
-                let mut size_bytes = 0;
-                let fits = |(_, _, length): &&(i64, String, Option<i32>)| {
-                    size_bytes += usize::try_from(length.unwrap_or(0)).unwrap_or(0);
-                    size_bytes <= MAX_NOTICES_BYTES
-                };
-                let count = found.iter().take(max).take_while(fits).count();
-                let more = found.len() > count;
-                let Some((upto_ms, upto_id, _)) = found.get(..count).and_then(<[_]>::last) else {
-                    return Ok(NoticePage { notices: Vec::new(), more });
-                };
-                let stored = range(tx, at_ms, (*upto_ms, upto_id)).await?;
-                Ok(NoticePage { notices: stored.into_iter().map(notice).collect(), more })
+                let mut found = heads(tx, at_ms, max.saturating_add(1)).await?;
+                let more = found.len() > max;
+                found.truncate(max);
+                Ok(NoticeList { heads: found.into_iter().rev().map(notice_head).collect(), more })
+            })
+        })
+        .await
+    }
+
+    async fn bring(&self, heads: &[NoticeHead]) -> Result<Vec<(NoticeId, Notice)>, DocStoreError> {
+        let heads = heads.to_vec();
+        self.within(None, Access::Read, move |tx| {
+            Box::pin(async move {
+                let mut brought = Vec::new();
+                for heads in heads.chunks(IDS_AT_ONCE) {
+                    let (too_long, heads): (Vec<_>, Vec<_>) = heads.iter().partition(|head| head.size_bytes > MAX_NOTICES_BYTES);
+                    brought.extend(too_long.into_iter().map(|head| {
+                        let notice = Notice { org: head.org.clone(), ..Notice::check_everybody(head.at_ms) };
+                        (head.id.clone(), notice)
+                    }));
+                    let times = || heads.iter().map(|head| number(head.at_ms));
+                    let (Some(from_ms), Some(upto_ms)) = (times().min(), times().max()) else { continue };
+                    let ids: Vec<_> = heads.iter().map(|head| head.id.0.as_str()).collect();
+                    brought.extend(named(tx, (from_ms, upto_ms), &ids).await?.into_iter().map(notice));
+                }
+                brought.sort_by(|(id, notice), (other_id, other)| (notice.at_ms, &id.0).cmp(&(other.at_ms, &other_id.0)));
+                Ok(brought)
             })
         })
         .await

@@ -25,6 +25,8 @@ const OBJECTS_AT_ONCE: usize = 1_000;
 /// So many records or tokens are forgotten in one transaction, in so many parts of each in one pass.
 const FORGOTTEN_AT_ONCE: usize = 1_000;
 const MAX_FORGOTTEN_PARTS: usize = 100;
+/// So many objects that cannot be looked at or removed are named in the log in one pass; of others it is said how many they are.
+const NAMED_A_PASS: usize = 10;
 /// A part may take so long before the duty lapses, beside the pause between passes.
 const PART: Duration = Duration::from_secs(120);
 /// The longest pause after a pass that failed.
@@ -233,7 +235,7 @@ impl Pass {
 
     /// Looks at a part of all objects; the next pass goes on there.
     async fn remove_orphans(&mut self) -> Result<(), Stopped> {
-        let mut looked_at = 0;
+        let (mut looked_at, mut skipped) = (0, 0_usize);
         while looked_at < OBJECTS_A_PASS {
             let from = self.orphans.clone();
             let found = self.node.documents.remove_orphans(from, self.settings.orphan_grace, OBJECTS_AT_ONCE).await;
@@ -241,12 +243,22 @@ impl Pass {
             for (place, id) in &found.removed {
                 log::info!(room:% = id.room; "removed {id} from {place}: no version refers to it");
             }
+            for (what, error) in found.skipped.iter().take(NAMED_A_PASS.saturating_sub(skipped)) {
+                log::warn!(
+                    "{what} is left alone by the search for objects without a version, until somebody acts: {}",
+                    chain(error)
+                );
+            }
+            skipped += found.skipped.len();
             looked_at += found.looked_at;
             self.orphans = found.next.clone().unwrap_or_default();
             if found.next.is_none() {
                 break;
             }
             self.on_duty().await?;
+        }
+        if skipped > 0 {
+            log::warn!(count = skipped; "{skipped} rooms or objects were left alone by the search for objects without a version");
         }
         Ok(())
     }

@@ -127,6 +127,14 @@ pub enum DocumentsError {
         /// The bound.
         max_bytes: usize,
     },
+    /// A hold is on the room: nothing of it is erased.
+    #[error("a hold is on room {room}{}; release it first", by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default())]
+    Held {
+        /// The room.
+        room: RoomId,
+        /// Who put it on, and why; `None`: it was taken off meanwhile.
+        by: Option<String>,
+    },
     /// The room was deleted.
     #[error("room {room} was deleted")]
     Deleted {
@@ -158,7 +166,7 @@ impl DocumentsError {
             Self::Entry { .. } => FailureClass::Entry,
             Self::Merge { .. } | Self::History { .. } | Self::Refused { .. } | Self::TooLarge { .. } => FailureClass::Merge,
             Self::Panicked { .. } => FailureClass::Panic,
-            Self::Deleted { .. } | Self::NotErased { .. } => FailureClass::Deleted,
+            Self::Deleted { .. } | Self::NotErased { .. } | Self::Held { .. } => FailureClass::Deleted,
         }
     }
 
@@ -179,6 +187,7 @@ impl DocumentsError {
             Self::Busy { bound, .. } => format!("the bound `{}` is reached", bound.key()),
             Self::TooLarge { .. } => "the document is too large".into(),
             Self::Deleted { .. } => "the room was deleted".into(),
+            Self::Held { .. } => "a hold is on the room".into(),
         }
     }
 }

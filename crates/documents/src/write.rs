@@ -86,13 +86,27 @@ impl Documents {
     }
 
     /// Has the history forget what the changes that `filter` means have both inserted and deleted. No document looks different.
+    ///
+    /// # Errors
+    /// [`DocumentsError::Held`] if a hold is on the room: what is forgotten is erased.
     pub async fn prune(&self, room: &RoomId, filter: ChangeFilter, writer: Writer) -> Result<Written, DocumentsError> {
+        self.check_not_held(room).await?;
         let message = move |_: &[u8], map: &ContentMap| {
             let pruned = forgettable(map, &filter);
             Ok((!pruned.is_empty()).then(|| StreamMessage::encode_prune(&pruned.to_bytes())))
         };
         let message = self.with_history(room, Needs::Map, message).await?;
+        // Looking at a long history takes a while.
+        self.check_not_held(room).await?;
         self.append_change(room, message, &writer).await
+    }
+
+    async fn check_not_held(&self, room: &RoomId) -> Result<(), DocumentsError> {
+        let hold = self.deletions.hold_of(room).await;
+        match hold.map_err(|source| DocumentsError::Store { room: room.clone(), source })? {
+            Some(hold) => Err(DocumentsError::Held { room: room.clone(), by: Some(format!("by {}: {}", hold.by, hold.reason)) }),
+            None => Ok(()),
+        }
     }
 
     /// Tells everybody in a room who is there. Like what sessions say, it is over after a while unless it is said again.

@@ -6,16 +6,20 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
 use support::{Rig, collected, write};
-use yhub_core::{Asset, AssetId, AssetIdKind, RoomId, StreamClock, StreamMessage, Variant};
+use yhub_content::history::ChangeFilter;
+use yhub_core::{Asset, AssetId, AssetIdKind, Author, RoomId, StreamClock, StreamMessage, Variant};
 use yhub_documents::{
-    Compacted, DeleteKind, Deleted, Documents, DocumentsError, DueRoom, OrphanCursor, Purged, QuarantineReason, SetAside,
+    Compacted, DeleteKind, Deleted, Documents, DocumentsError, DueRoom, OrphanCursor, Purged, QuarantineReason, SetAside, Writer,
+    Written,
 };
 use yhub_store::{
-    AssetPlugins, AssetSelection, Branches, CacheKey, FailureReport, Hold, Page, Restored, StoreOutcome, StoreVersion,
-    StoredName, TaskEpoch, Tombstone, TombstoneFilter, TombstoneState,
+    AssetPlugins, AssetSelection, AssetStore, AssetStoreError, AuditRecord, Branches, CacheKey, DocStore, DocStoreError,
+    FailureReport, Hold, Page, Restored, ScanPage, StoreOutcome, StoreVersion, Stored, StoredName, StoredObject, StoredRoom,
+    TaskEpoch, Tombstone, TombstoneFilter, TombstoneOutcome, TombstoneState,
     faults::{DocMethod, Fault, LogMethod},
     testsuite::MemoryAssets,
 };
@@ -535,4 +539,120 @@ async fn only_objects_that_no_row_will_refer_to_are_removed() {
     assert_eq!(orphans_of(&rig.documents(), Duration::ZERO).await, [""; 0], "nothing newer yet");
     put_row(&rig, &named("d"), 3_000).await;
     assert_eq!(orphans_of(&rig.documents(), Duration::ZERO).await, ["d 2000-0"]);
+}
+
+/// A place for assets that refuses to remove one object, and rows that cannot be read in one room.
+struct Damaged {
+    assets: Arc<MemoryAssets>,
+    docs: Arc<dyn DocStore>,
+}
+
+#[async_trait]
+impl AssetStore for Damaged {
+    fn name(&self) -> &str {
+        self.assets.name()
+    }
+
+    async fn init(&self) -> Result<(), AssetStoreError> {
+        Ok(())
+    }
+
+    async fn store(&self, id: &AssetId, asset: &Bytes) -> Result<Stored, AssetStoreError> {
+        self.assets.store(id, asset).await
+    }
+
+    async fn retrieve(&self, id: &AssetId) -> Result<Option<Bytes>, AssetStoreError> {
+        self.assets.retrieve(id).await
+    }
+
+    async fn delete(&self, id: &AssetId) -> Result<(), AssetStoreError> {
+        if id.room.docid() == "locked" {
+            let (what, advice) = ("removing it".to_owned(), "unlock it".to_owned());
+            return Err(AssetStoreError::Refused { at: "memory".to_owned(), what, advice });
+        }
+        self.assets.delete(id).await
+    }
+
+    async fn list(
+        &self,
+        of: Option<&RoomId>,
+        cursor: Option<&str>,
+        max: usize,
+    ) -> Result<ScanPage<StoredObject>, AssetStoreError> {
+        self.assets.list(of, cursor, max).await
+    }
+
+    async fn check(&self) -> Result<(), AssetStoreError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl DocStore for Damaged {
+    async fn read_upto(&self, room: &RoomId, assets: AssetSelection, upto_ms: u64) -> Result<StoredRoom, DocStoreError> {
+        if room.docid() == "corrupt" {
+            return Err(DocStoreError::Corrupt { at: "a row".to_owned(), what: "it is damaged".to_owned() });
+        }
+        self.docs.read_upto(room, assets, upto_ms).await
+    }
+
+    async fn store(&self, version: StoreVersion) -> Result<StoreOutcome, DocStoreError> {
+        self.docs.store(version).await
+    }
+
+    async fn put_tombstone(
+        &self,
+        room: &RoomId,
+        tombstone: Tombstone,
+        audit: Option<&AuditRecord>,
+    ) -> Result<TombstoneOutcome, DocStoreError> {
+        self.docs.put_tombstone(room, tombstone, audit).await
+    }
+
+    async fn check(&self) -> Result<(), DocStoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn one_damaged_room_or_object_keeps_no_other_from_being_looked_at() {
+    let mut rig = Rig::new();
+    let assets = Arc::new(MemoryAssets::new(PLUGIN, Branches::All));
+    let damaged = Arc::new(Damaged { assets, docs: rig.docs.clone() });
+    rig.assets = Arc::new(AssetPlugins::new(vec![damaged.clone()], Duration::ZERO));
+    rig.docs = damaged;
+    let named = |docid: &str| RoomId::new("org", docid, "main");
+    for docid in ["a", "locked", "z"] {
+        put_row(&rig, &named(docid), 1_000).await;
+        put_object(&rig, &named(docid), "999-5").await;
+    }
+    put_object(&rig, &named("corrupt"), "999-5").await;
+    let found = rig.documents().remove_orphans(OrphanCursor::default(), Duration::ZERO, 1_000).await.unwrap();
+    let removed: Vec<_> = found.removed.iter().map(|(_, id)| id.room.docid().to_owned()).collect();
+    assert_eq!((removed, found.next), (vec!["a".to_owned(), "z".to_owned()], None));
+    let skipped: Vec<_> = found.skipped.iter().map(|(what, error)| (what.as_str(), error.is_transient())).collect();
+    assert_eq!(skipped.len(), 2, "{skipped:?}");
+    assert!(skipped[0].0.contains("corrupt") && skipped[1].0.contains("locked"), "{skipped:?}");
+    assert!(skipped.iter().all(|(_, is_transient)| !is_transient));
+    // A store that is away ends the search: it is there again when it goes on.
+    rig.doc_faults.on_every(DocMethod::Read, Fault::FailBefore);
+    let stopped = rig.faulty().remove_orphans(OrphanCursor::default(), Duration::ZERO, 1_000).await;
+    assert!(stopped.is_err_and(|error| error.is_transient()));
+}
+
+/// What a prune forgets is erased.
+#[tokio::test]
+async fn nothing_is_pruned_while_a_hold_is_on_the_room() {
+    let rig = rig();
+    let prune = async || {
+        let author = Author { user: "ann".to_owned(), custom: Vec::new() };
+        let writer = Writer { author, at_ms: 1, unless_changed_since: None };
+        rig.documents().prune(&rig.room, ChangeFilter { by: Some("ann".to_owned()), ..ChangeFilter::default() }, writer).await
+    };
+    hold(&rig).await;
+    let refused = prune().await;
+    assert!(matches!(&refused, Err(DocumentsError::Held { by: Some(by), .. }) if by == "by law: case 7"), "{refused:?}");
+    assert!(!refused.unwrap_err().is_transient());
+    rig.deletions.release_hold(&rig.room, None).await.unwrap();
+    assert!(matches!(prune().await, Ok(Written::Nothing(_))));
 }

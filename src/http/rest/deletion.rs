@@ -112,8 +112,8 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         needs: Right::Purpose(Purpose::Hold),
         needs_if: None,
         summary: "Keep a document from being erased",
-        about: "While a hold is on it, a document is not erased, whoever asks and however long it was deleted. One that is on it already \
-                stays as it is.",
+        about: "While a hold is on it, a document is not erased, whoever asks and however long it was deleted, nor is anything of its \
+                history (`prune`). One that is on it already stays as it is.",
         query: &[],
         body: Some(&[param("reason", Kind::Text, "Why; must be given.")]),
         conditional: false,

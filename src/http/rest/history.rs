@@ -145,7 +145,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         needs_if: None,
         summary: "Have the history forget what came and went",
         about: "Content that these changes have both inserted and deleted is erased from the history. No document looks different. At \
-                    least one filter must be given, in the body or in the query.",
+                    least one filter must be given, in the body or in the query. 409 with the code `legal-hold` while a hold is on it.",
         query: &[FROM, TO, BY, WITH, IDS],
         body: Some(&[FROM, TO, BY, WITH, IDS]),
         conditional: true,

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use yhub_core::{AssetId, RoomId, StreamClock};
-use yhub_store::{AssetSelection, AssetStore, AssetStoreError, BoxError, StoredName, StoredRoom};
+use yhub_store::{AssetSelection, AssetStore, AssetStoreError, BoxError, DocStoreError, StoredName, StoredRoom, StreamLogError};
 
 use super::objects::column_of;
 use crate::Documents;
@@ -26,6 +26,8 @@ pub struct Orphans {
     pub looked_at: u64,
     /// Removed, with the place they were in.
     pub removed: Vec<(String, AssetId)>,
+    /// What was left alone, as it will not succeed until somebody acts: a place, a room or an object, and why.
+    pub skipped: Vec<(String, OrphanError)>,
     /// Where the search is to go on; `None` if everything was looked at.
     pub next: Option<OrphanCursor>,
 }
@@ -42,6 +44,8 @@ pub struct OrphanError {
 impl Documents {
     /// Looks at about `max` objects from `from` on, and removes those that no row refers to and that are older than `grace`.
     ///
+    /// What fails for good is skipped, so that one damaged room or object does not keep all others from being looked at.
+    ///
     /// Rows are read after the listing. An object whose row may still come is left alone: only where the room has a newer row,
     /// or is deleted for good, nobody stores one of that key any more.
     pub async fn remove_orphans(&self, from: OrphanCursor, grace: Duration, max: usize) -> Result<Orphans, OrphanError> {
@@ -56,7 +60,13 @@ impl Documents {
                 break;
             }
             let page = place.list(None, cursor.as_deref(), AT_ONCE.min(max.max(1))).await;
-            let page = page.map_err(|source| stopped("the listing", source))?;
+            let page = match found.unless_for_good(|| format!("all of {}", place.name()), page, "the listing")? {
+                Some(page) => page,
+                None => {
+                    (at, cursor) = (at + 1, None);
+                    continue;
+                }
+            };
             found.looked_at += page.items.len() as u64;
             let mut old = BTreeMap::<RoomId, Vec<AssetId>>::new();
             for object in page.items {
@@ -85,11 +95,14 @@ impl Documents {
         ids: Vec<AssetId>,
         found: &mut Orphans,
     ) -> Result<(), OrphanError> {
-        let stored = self.store.read(room, AssetSelection::NONE).await.map_err(|source| stopped("the rows", source))?;
+        let stored = self.store.read(room, AssetSelection::NONE).await;
+        let Some(stored) = found.unless_for_good(|| room.to_string(), stored, "the rows")? else { return Ok(()) };
         fail::fail_point!("orphans::rows_read", |_| Ok(()));
         for id in ids.into_iter().filter(|id| is_orphan(&stored, id)) {
-            place.delete(&id).await.map_err(|source| stopped("removing one", source))?;
-            found.removed.push((place.name().to_owned(), id));
+            let deleted = place.delete(&id).await;
+            if found.unless_for_good(|| id.to_string(), deleted, "removing one")?.is_some() {
+                found.removed.push((place.name().to_owned(), id));
+            }
         }
         Ok(())
     }
@@ -113,10 +126,34 @@ fn stopped(what: &'static str, source: impl Into<BoxError>) -> OrphanError {
     OrphanError { what, source: source.into() }
 }
 
+impl Orphans {
+    /// What came of a step; `None` if it failed for good, which is noted.
+    fn unless_for_good<T, E: Into<BoxError>>(
+        &mut self,
+        of: impl FnOnce() -> String,
+        result: Result<T, E>,
+        what: &'static str,
+    ) -> Result<Option<T>, OrphanError> {
+        match result.map_err(|source| stopped(what, source)) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.is_transient() => Err(error),
+            Err(error) => {
+                self.skipped.push((of(), error));
+                Ok(None)
+            }
+        }
+    }
+}
+
 impl OrphanError {
     /// May the same search succeed later without anyone acting?
     pub fn is_transient(&self) -> bool {
-        let assets = self.source.downcast_ref::<AssetStoreError>();
-        assets.is_none_or(AssetStoreError::is_transient)
+        if let Some(error) = self.source.downcast_ref::<AssetStoreError>() {
+            error.is_transient()
+        } else if let Some(error) = self.source.downcast_ref::<DocStoreError>() {
+            error.is_transient()
+        } else {
+            self.source.downcast_ref::<StreamLogError>().is_none_or(StreamLogError::is_transient)
+        }
     }
 }

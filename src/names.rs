@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
-use yhub_core::RoomId;
+use yhub_core::{RoomId, access::EVERY_ORG};
 
 use crate::{Config, http::HttpError};
 
@@ -24,6 +24,11 @@ impl Names {
     pub(crate) fn room(&self, org: &str, docid: &str, branch: Option<&str>) -> Result<RoomId, HttpError> {
         let branch = branch.unwrap_or(RoomId::MAIN);
         let (org, docid) = (self.segment("org", org)?, self.segment("docid", docid)?);
+        if org == EVERY_ORG {
+            return Err(HttpError::BadRequest {
+                what: format!("the org is `{EVERY_ORG}`, which stands for every org; name one"),
+            });
+        }
         Ok(RoomId::new(&org, &docid, self.part("branch", branch)?))
     }
 

@@ -13,8 +13,8 @@ use crate::RoomId;
 pub const MAX_GRANTS: usize = 100;
 /// Bytes of an org, docid, prefix or branch in a grant: as of a room's name.
 const MAX_NAME_BYTES: usize = 4096;
-/// Stands for every org.
-const EVERY_ORG: &str = "*";
+/// Stands for every org, and is the name of none.
+pub const EVERY_ORG: &str = "*";
 /// What an operator may do: see to the hub without seeing what is in it.
 const OPERATOR: [Purpose; 4] = [Purpose::Audit, Purpose::Hold, Purpose::List, Purpose::Recheck];
 
@@ -253,7 +253,10 @@ impl Grant {
 
     fn to_any(&self) -> Any {
         let mut object = Object::default();
-        object.insert("org", self.scope.org.as_deref().unwrap_or(EVERY_ORG).into());
+        let org = self.scope.org.as_deref();
+        // It would be read as a grant for every org. One without an org is refused by who reads it.
+        debug_assert_ne!(org, Some(EVERY_ORG), "an org of this name cannot be written down");
+        object.insert("org", org.map_or(EVERY_ORG, |org| if org == EVERY_ORG { "" } else { org }).into());
         match &self.scope.docids {
             Docids::All => {}
             Docids::Prefix(prefix) => object.insert("docidPrefix", prefix.as_str().into()),

@@ -105,6 +105,16 @@ fn a_grant_says_where_and_what() {
     assert!(read(r#"{ "org": "*", "access": "operator" }"#).unwrap().access(Target::Org("x")).level == Level::None);
 }
 
+/// What is for one org never becomes what is for all, however that one is called.
+#[test]
+fn a_grant_for_an_org_called_as_all_of_them_is_never_written_as_one_for_all() {
+    let scope = Scope { org: Some("*".to_owned()), docids: Docids::One("d".to_owned()), branch: None };
+    let grants = Grants::new(vec![Grant { scope, access: Access { level: Level::Write, purposes: Purposes::NONE } }]);
+    let written = std::panic::catch_unwind(|| grants.to_any());
+    assert_eq!(written.is_err(), cfg!(debug_assertions));
+    assert!(written.is_err() || Grants::from_any(&written.unwrap()).is_err());
+}
+
 #[test]
 fn who_may_only_read_edits_nothing_by_any_purpose() {
     let everything_but_writing = Access { level: Level::Read, purposes: Purposes::ALL };

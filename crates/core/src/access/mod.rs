@@ -11,7 +11,7 @@ mod laws;
 mod right;
 mod token_text;
 
-pub use grant::{Docids, Grant, GrantError, Grants, MAX_GRANTS, Scope, Target};
+pub use grant::{Docids, EVERY_ORG, Grant, GrantError, Grants, MAX_GRANTS, Scope, Target};
 pub use identity::{Identity, MAX_USER_BYTES, Via};
 pub use right::{Access, Level, Purpose, Purposes, Right};
 pub use token_text::{TOKEN_RANDOM_BYTES, TokenText};

@@ -39,6 +39,8 @@ struct Rules {
     takes_tokens: bool,
     /// Need nobody show anything, so that nobody looks at what they show?
     only_open: bool,
+    /// Is nobody let in who comes from another machine?
+    own_machine_only: bool,
     guard: AuthGuard,
 }
 
@@ -79,7 +81,8 @@ impl Doorkeeper {
     ) -> anyhow::Result<Self> {
         let (auth, modes) = (authenticator(config, everyone(config), time)?, &config.auth.mode);
         let (takes_tokens, only_open) = (modes.contains(AuthMode::Token), modes.is_open_only());
-        Ok(Self(Arc::new(Rules { auth, issued, audit, takes_tokens, only_open, guard })))
+        let own_machine_only = config.auth.is_for_own_machine();
+        Ok(Self(Arc::new(Rules { auth, issued, audit, takes_tokens, only_open, own_machine_only, guard })))
     }
 
     /// Where records of what callers do go.
@@ -100,24 +103,54 @@ impl Doorkeeper {
     /// Who sends this request for something at `place`. `user` is who they say they are where nobody has to show it.
     ///
     /// # Errors
-    /// 401 if they show nothing or something that is not valid, 403 if they are known and may nothing, 503 if that cannot be
-    /// found out.
+    /// 401 if they show nothing or something that is not valid, 403 if they are known and may nothing, or come from another machine to
+    /// a hub for its own alone, 503 if that cannot be found out.
     pub(crate) async fn identify(&self, head: &RequestHead, user: Option<&str>, place: Target<'_>) -> Result<Caller, HttpError> {
         let client = self.0.guard.client(head);
-        let origin = Arc::new(Origin {
-            request_id: uuid::Uuid::new_v4().simple().to_string(),
-            address: head.peer_addr.map(|_| client.address.to_string()),
-        });
+        let origin = Arc::new(self.origin(head));
         if !self.0.only_open {
             self.0.guard.may_try(client)?;
         }
-        let caller = self.identified(head, user, place, client, origin.clone()).await;
-        if let Err(HttpError::Unauthorized { why }) = &caller {
-            self.0
-                .audit
-                .refused(AuditRecord { detail: why.clone(), ..self.0.audit.record(None, "denied", place, "refused", &origin) });
+        let caller = if self.0.own_machine_only && !is_own_machine(head) {
+            Err(HttpError::OwnMachineOnly)
+        } else {
+            self.identified(head, user, place, client, origin.clone()).await
+        };
+        if let Err(error) = &caller {
+            self.record_refusal(None, place, error, &origin);
         }
         caller
+    }
+
+    /// Where a request comes from, under a name of its own.
+    fn origin(&self, head: &RequestHead) -> Origin {
+        let client = self.0.guard.client(head);
+        Origin {
+            request_id: uuid::Uuid::new_v4().simple().to_string(),
+            address: head.peer_addr.map(|_| client.address.to_string()),
+        }
+    }
+
+    /// Leaves a record that a page may not talk to the hub, by which this request was sent.
+    pub(crate) fn refused_page(&self, head: &RequestHead, place: Target<'_>, error: &HttpError) {
+        self.record_refusal(None, place, error, &self.origin(head));
+    }
+
+    /// Leaves a record that a caller may not do what they ask for.
+    pub(crate) fn refused(&self, caller: &Caller, place: Target<'_>, error: &HttpError) {
+        self.record_refusal(Some(&caller.who), place, error, &caller.origin);
+    }
+
+    /// Leaves a record, if this error says that somebody may not do something, and not that something does not work.
+    fn record_refusal(&self, who: Option<&Identity>, place: Target<'_>, error: &HttpError, origin: &Origin) {
+        let (result, detail) = match error {
+            HttpError::Unauthorized { why } => ("refused", why.clone()),
+            HttpError::OriginNotAllowed | HttpError::OwnMachineOnly => ("refused", error.to_string()),
+            HttpError::NoAccess { needs } => ("denied", format!("needs {needs}")),
+            HttpError::Beyond { what } => ("denied", format!("wants to give more than they have: {what}")),
+            _ => return,
+        };
+        self.0.audit.refused(AuditRecord { detail, ..self.0.audit.record(who, "denied", place, result, origin) });
     }
 
     async fn identified(
@@ -166,11 +199,8 @@ impl Doorkeeper {
             true => Ok(allowed),
             false => Err(HttpError::NoAccess { needs: right.name() }),
         });
-        if let Err(HttpError::NoAccess { needs }) = &allowed {
-            self.0.audit.refused(AuditRecord {
-                detail: format!("needs {needs}"),
-                ..self.0.audit.record(Some(&caller.who), "denied", place, "denied", &caller.origin)
-            });
+        if let Err(error) = &allowed {
+            self.refused(caller, place, error);
         }
         allowed
     }
@@ -189,9 +219,9 @@ impl Doorkeeper {
         }
     }
 
-    /// What lets a caller stay in a room.
-    pub(crate) fn pass(&self, caller: &Caller, room: &RoomId) -> Arc<dyn Pass> {
-        Arc::new(RoomPass { rules: self.0.clone(), room: room.clone(), caller: Mutex::new(caller.clone()) })
+    /// What lets a caller stay in a room, who came in as far as `level`.
+    pub(crate) fn pass(&self, caller: &Caller, room: &RoomId, level: Level) -> Arc<dyn Pass> {
+        Arc::new(RoomPass { rules: self.0.clone(), room: room.clone(), known: Mutex::new((caller.clone(), level)) })
     }
 }
 
@@ -246,29 +276,38 @@ fn same_user(before: &Caller, now: Caller) -> Result<Caller, AuthError> {
 struct RoomPass {
     rules: Arc<Rules>,
     room: RoomId,
-    caller: Mutex<Caller>,
+    /// Who they are, and how far they may go.
+    known: Mutex<(Caller, Level)>,
 }
 
 impl RoomPass {
     fn caller(&self) -> Caller {
-        self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// Leaves a record that they may not stay as they came.
+    fn ended(&self, caller: &Caller, detail: String) {
+        let audit = &self.rules.audit;
+        let record = audit.record(Some(&caller.who), "session.end", Target::Room(&self.room), "denied", &caller.origin);
+        audit.refused(AuditRecord { detail, ..record });
     }
 
     /// What follows from an answer, and who they are from now on.
     fn found(&self, found: Result<(Caller, Allowed), AuthError>) -> Checked {
         match found {
             Ok((caller, allowed)) => {
-                *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = caller;
                 let level = if allowed.access.allows(Right::Read) { allowed.access.level } else { Level::None };
+                let known = (caller.clone(), level);
+                let before = std::mem::replace(&mut *self.known.lock().unwrap_or_else(PoisonError::into_inner), known).1;
+                if level < before {
+                    // Less ends the session; they may come back with it.
+                    self.ended(&caller, format!("the access is {} now, and was {}", in_words(level), in_words(before)));
+                }
                 Checked::May { level, expires_ms: allowed.expires_ms }
             }
             Err(AuthError::Unavailable { .. }) => Checked::Unavailable,
             Err(error) => {
-                let (audit, caller) = (&self.rules.audit, self.caller());
-                audit.refused(AuditRecord {
-                    detail: error.to_string(),
-                    ..audit.record(Some(&caller.who), "session.end", Target::Room(&self.room), "denied", &caller.origin)
-                });
+                self.ended(&self.caller(), error.to_string());
                 Checked::Refused
             }
         }
@@ -309,6 +348,19 @@ impl Pass for RoomPass {
     }
 }
 
+/// Does this request come from this machine? One whose peer is not known may come from anywhere.
+fn is_own_machine(head: &RequestHead) -> bool {
+    head.peer_addr.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+}
+
+fn in_words(level: Level) -> &'static str {
+    match level {
+        Level::None => "none",
+        Level::Read => "to read",
+        Level::Write => "to read and write",
+    }
+}
+
 /// What is answered to who is not let in, who wants to do what takes `right`.
 fn of_auth(error: &AuthError, right: Right) -> HttpError {
     match error {
@@ -329,5 +381,43 @@ fn everyone(config: &Config) -> Access {
         Access { level: Level::Write, purposes: named.chain([Purpose::ActAs]).collect() }
     } else {
         Access { level: Level::Read, purposes: named.filter(|purpose| !Right::Purpose(*purpose).changes()).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use yhub_core::{ManualTime, limiting::Limiting};
+    use yhub_encoding::Object;
+    use yhub_store::{AuditFilter, AuditStore, MemoryTickets, TicketBound};
+    use yhub_store_sql::{SqliteDocs, SqliteDocsOptions};
+
+    use super::*;
+    use crate::peer::Proxies;
+
+    /// What ended between the door and the room.
+    #[tokio::test]
+    async fn a_credential_that_ends_at_the_last_moment_is_refused_and_recorded() {
+        let (dir, config, manual) = (tempfile::tempdir().unwrap(), Config::default(), Arc::new(ManualTime::new(1_000)));
+        let time: Arc<dyn TimeSource> = manual.clone();
+        let docs = Arc::new(SqliteDocs::open(SqliteDocsOptions::new(dir.path())).unwrap());
+        let tickets = Arc::new(MemoryTickets::new(TicketBound::default(), time.clone()));
+        let (audit, gather) = Audit::new(docs.clone(), time.clone());
+        let guard = AuthGuard::new(&config, Proxies::new(&config), &Limiting::default());
+        let issued = Issued::new(docs.clone(), tickets, time.clone());
+        let doorkeeper = Doorkeeper::new(&config, issued, audit, &time, guard).unwrap();
+        let identity = Identity { user: "ann".to_owned(), claims: Object::new(), via: Via::Jwt };
+        let shown = Shown::new(identity.clone(), Some(Grants::everywhere(Access::ADMIN)), Some(2_000));
+        let caller = Caller { who: Arc::new(identity), origin: Arc::default(), shown, credential: None };
+        let room = RoomId::new("org", "doc", "main");
+        assert!(doorkeeper.access(&caller, Target::Room(&room), Right::Read).await.is_ok());
+        manual.advance(std::time::Duration::from_secs(1));
+        let ended = doorkeeper.access(&caller, Target::Room(&room), Right::Read).await;
+        assert!(matches!(ended, Err(HttpError::Unauthorized { .. })), "{:?}", ended.err());
+        drop(doorkeeper);
+        gather.await;
+        let records = docs.page(&AuditFilter::default(), None, 10).await.unwrap().records;
+        let [record] = &records[..] else { panic!("{records:?}") };
+        assert_eq!((record.actor.as_str(), record.action.as_str(), record.result.as_str()), ("ann", "denied", "refused"));
+        assert!(record.detail.contains("expired"), "{}", record.detail);
     }
 }

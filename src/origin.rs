@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::{Config, config::AuthMode, http::HttpError};
+use crate::{Config, http::HttpError};
 
 /// Whether the browser itself takes a request for one of the same origin. No page can set it.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -58,7 +58,7 @@ impl Origins {
         Self(Arc::new(Rules {
             allowed: config.server.allowed_origins.iter().map(|entry| Allowed::of(entry)).collect(),
             credentials: config.server.allow_credentials,
-            loopback_only: config.auth.mode.contains(AuthMode::Open) && config.auth.everyone.is_none(),
+            loopback_only: config.auth.is_for_own_machine(),
         }))
     }
 

@@ -129,8 +129,8 @@ section! {
         mode: AuthModes = AuthModes(vec![AuthMode::Open]);
         /// With mode "open": what everyone may do who reaches the hub. "may-write": everyone may read and write every
         /// document. "may-read": everyone may read every document, and nobody may write. Unset, the hub listens on
-        /// loopback addresses only, and everyone on this machine may read and write every document. To be set if "open" is one
-        /// of several modes.
+        /// loopback addresses only, also refuses who comes from another machine where it is mounted, and everyone on this machine may
+        /// read and write every document. To be set if "open" is one of several modes.
         everyone: Option<Everyone> = None;
         /// With mode "open": what everyone who may write may do besides, of "audit", "delete", "hard-delete", "hold", "list",
         /// "presence", "prune", "recheck", "restore", "rollback", "ticket" and "token". What cannot be undone is not among it by
@@ -186,6 +186,11 @@ impl Auth {
         self.everyone != Some(Everyone::MayRead)
     }
 
+    /// Is the hub for its own machine alone? So it is as long as nobody has said who may come in.
+    pub fn is_for_own_machine(&self) -> bool {
+        self.mode.contains(AuthMode::Open) && self.everyone.is_none()
+    }
+
     /// In words for whoever starts the hub: who may do what.
     pub fn in_words(&self) -> String {
         let who = match (self.mode.contains(AuthMode::Jwt), self.mode.contains(AuthMode::Callback)) {
@@ -216,10 +221,7 @@ impl Auth {
 
     /// Open doors are for loopback, unless somebody said in so many words who may come in.
     pub(super) fn check_listen(&self, server: &Server, problems: &mut Vec<Problem>) {
-        if !self.mode.contains(AuthMode::Open) {
-            return;
-        }
-        if self.everyone.is_none() && !server.listen.ip().is_loopback() {
+        if self.is_for_own_machine() && !server.listen.ip().is_loopback() {
             problems.push(Problem::new(
                 "server.listen",
                 format!(

@@ -41,6 +41,12 @@ pub enum HttpError {
     /// A page of another origin wants in.
     #[error("pages of this origin may not connect; whoever runs the hub can allow it with `server.allowed_origins`")]
     OriginNotAllowed,
+    /// Somebody asks from another machine, at a hub for its own alone.
+    #[error(
+        "this hub lets in its own machine only, as nobody has to show who they are; whoever runs it can set `auth.mode`, or \
+         `auth.everyone` to what everybody may do who reaches it"
+    )]
+    OwnMachineOnly,
     /// There is nothing at this path.
     #[error("there is nothing here")]
     NotFound,
@@ -163,6 +169,7 @@ impl HttpError {
         match self {
             Self::BadRequest { .. } => (StatusCode::BAD_REQUEST, "bad-request"),
             Self::OriginNotAllowed => (StatusCode::FORBIDDEN, "origin-not-allowed"),
+            Self::OwnMachineOnly => (StatusCode::FORBIDDEN, "own-machine-only"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found"),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
             Self::InvalidQuery { .. } => (StatusCode::BAD_REQUEST, "invalid-query"),
@@ -194,6 +201,7 @@ impl HttpError {
     pub(crate) fn of_documents(error: &DocumentsError) -> Self {
         match error {
             DocumentsError::Deleted { .. } => Self::Deleted,
+            DocumentsError::Held { by, .. } => Self::Held { by: by.clone() },
             DocumentsError::TooLarge { max_bytes, .. } => Self::DocumentTooLarge { max_bytes: *max_bytes },
             // Counted already; in a log it would be written as often as somebody asks.
             DocumentsError::Busy { bound: Bound::Histories, .. } => Self::TooManyRequests { retry_after_s: HISTORIES_AGAIN_S },

@@ -82,6 +82,9 @@ impl Api {
 /// Paths are read as they arrive: what the server has decoded of them does not tell a `/` in a name from one between names.
 async fn answer(request: HttpRequest, payload: web::Payload, api: web::Data<Api>) -> HttpResponse {
     let judged = api.origins.judge_request(request.headers());
+    if let Err(refused) = &judged {
+        api.rest.refused_page(&request, refused);
+    }
     let mut response = match (&judged, request.uri().path().strip_prefix(&api.root)) {
         (Err(refused), _) => refused.clone().respond_to(&request),
         (Ok(_), _) if cors::is_preflight(&request) => cors::preflight(),

@@ -116,3 +116,38 @@ async fn the_first_page_says_where_to_connect() {
     let body = read_body(response).await;
     assert!(String::from_utf8_lossy(&body).contains("ws://HOST/hub/ws/v1/{org}/{docid}"));
 }
+
+/// A hub that is mounted does not know where the server listens; who asks shows it.
+#[actix_web::test]
+async fn a_mounted_hub_that_is_open_by_default_answers_its_own_machine_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = web::Data::new(Backend::start(&crate::Config::for_testing(dir.path())).await.unwrap());
+    let app = init_service(App::new().service(crate::scope("/api/ws/v1", &backend)).service(rest_scope("/api", &backend))).await;
+    let ask = async |path: &str, peer: Option<&str>| {
+        let mut request = TestRequest::with_uri(path).insert_header((header::ACCEPT, "application/json"));
+        if let Some(peer) = peer {
+            request = request.peer_addr(peer.parse().unwrap());
+        }
+        for (name, value) in [
+            (header::UPGRADE, "websocket"),
+            (header::CONNECTION, "upgrade"),
+            (header::SEC_WEBSOCKET_VERSION, "13"),
+            (header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="),
+        ] {
+            request = request.insert_header((name, value));
+        }
+        let response = call_service(&app, request.to_request()).await;
+        let status = response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return (status, Value::Null);
+        }
+        let body: Value = serde_json::from_slice(&read_body(response).await).unwrap();
+        (status, body["code"].clone())
+    };
+    let refused = (StatusCode::FORBIDDEN, json!("own-machine-only"));
+    for (path, welcome) in [("/api/rooms/v1/acme", StatusCode::OK), ("/api/ws/v1/acme/doc", StatusCode::SWITCHING_PROTOCOLS)] {
+        assert_eq!(ask(path, Some("127.0.0.1:4711")).await.0, welcome, "{path}");
+        assert_eq!(ask(path, Some("203.0.113.1:4711")).await, refused, "{path}");
+        assert_eq!(ask(path, None).await, refused, "{path}");
+    }
+}

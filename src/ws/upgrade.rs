@@ -58,7 +58,11 @@ impl Gate {
             Some((org, docid)) if !docid.contains('/') => (org, docid),
             _ => return Err(HttpError::NotFound),
         };
-        self.0.origins.judge(head.headers())?;
+        if let Err(refused) = self.0.origins.judge(head.headers()) {
+            let room = self.0.names.room(org, docid, None).ok();
+            self.0.doorkeeper.refused_page(head, room.as_ref().map_or(Target::Hub, Target::Room), &refused);
+            return Err(refused);
+        }
         let query = Query::parse(head.uri.query().unwrap_or(""))?;
         let room = self.0.names.room(org, docid, query.branch.as_deref())?;
         let variant = if query.gc { Variant::Gc } else { Variant::Nongc };
@@ -66,7 +70,7 @@ impl Gate {
         let caller = self.0.doorkeeper.identify(head, query.user.as_deref(), place).await?;
         let allowed = self.0.doorkeeper.access(&caller, place, Right::Read).await?;
         let user = self.0.doorkeeper.author(&caller, place, query.user).await?;
-        let pass = self.0.doorkeeper.pass(&caller, &room);
+        let pass = self.0.doorkeeper.pass(&caller, &room, allowed.access.level);
         Ok(SessionParams {
             room,
             variant,
@@ -129,6 +133,7 @@ mod tests {
     fn head(uri: &str, headers: &[(HeaderName, &str)]) -> RequestHead {
         let mut head = RequestHead::default();
         head.uri = uri.parse().unwrap();
+        head.peer_addr = Some("127.0.0.1:4711".parse().unwrap());
         for (name, value) in headers {
             head.headers_mut().insert(name.clone(), HeaderValue::from_str(value).unwrap());
         }
@@ -169,6 +174,31 @@ mod tests {
         }
         assert!(matches!(of(&long), Err(HttpError::BadRequest { .. })));
         assert!(matches!(of("/api/ws/v1/a/b?branch="), Err(HttpError::BadRequest { .. })));
+        // It stands for every org, where rights are said.
+        for all in ["/api/ws/v1/*/b", "/api/ws/v1/%2A/b"] {
+            assert!(matches!(of(all), Err(HttpError::BadRequest { .. })), "{all}");
+        }
+        assert_eq!(of("/api/ws/v1/a*/*"), Ok(RoomId::new("a*", "*", "main")));
+    }
+
+    /// Also where it is mounted, in a server that listens wherever it likes.
+    #[test]
+    fn a_hub_that_is_open_by_default_is_open_to_its_own_machine() {
+        let from = |config: &Config, peer: Option<&str>| {
+            let mut head = head("/api/ws/v1/a/b", &[]);
+            head.peer_addr = peer.map(|peer| peer.parse().unwrap());
+            check(config, head).map(drop)
+        };
+        let config = Config::default();
+        for own in ["127.0.0.1:1", "127.0.0.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(from(&config, Some(own)), Ok(()), "{own}");
+        }
+        for other in [Some("203.0.113.1:1"), Some("10.0.0.1:1"), Some("[fe80::1]:1"), None] {
+            assert_eq!(from(&config, other), Err(HttpError::OwnMachineOnly), "{other:?}");
+        }
+        let mut config = Config::default();
+        config.auth.everyone = Some(crate::config::Everyone::MayRead);
+        assert_eq!(from(&config, Some("203.0.113.1:1")), Ok(()));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::support::{ORG, Stage, TestHub, path};
 
 on_stage!(direct, Direct; a_token_lets_in_where_it_says, every_route_takes_its_right, who_may_only_read_changes_nothing_by_any_message,
     tokens_are_handed_on_narrower_and_end_with_their_parent, a_ticket_lets_in_once, a_new_token_keeps_a_connection,
-    an_outage_lets_nobody_in_and_sends_nobody_away, what_is_done_and_refused_is_recorded, nobody_speaks_for_another);
+    an_outage_lets_nobody_in_and_sends_nobody_away, what_is_done_and_refused_is_recorded, every_kind_of_refusal_is_recorded, nobody_speaks_for_another);
 on_stage!(mounted, Mounted; a_token_lets_in_where_it_says, a_ticket_lets_in_once);
 on_stage!(full, Full; a_token_lets_in_where_it_says, a_ticket_lets_in_once, tokens_are_handed_on_narrower_and_end_with_their_parent,
     what_is_done_and_refused_is_recorded);
@@ -339,6 +339,12 @@ async fn a_ticket_lets_in_once(stage: Stage) {
     // Who may only read gives no more.
     let weak = token("srv", &json!({ "org": ORG, "access": "r", "purposes": ["ticket"] }));
     assert_eq!(post(&hub, &weak, &format!("tickets/v1/{ORG}/doc"), &json!({ "user": "x", "access": "rw" })).await.code(), 403);
+    // No room is in the org that stands for all of them: a ticket for one would be read as one for its like in every org.
+    let everywhere = token("srv", &json!({ "org": "*", "access": "rw", "purposes": ["ticket"] }));
+    for org in ["*", "%2A"] {
+        let refused = post(&hub, &everywhere, &format!("tickets/v1/{org}/doc"), &json!({ "user": "bob" })).await;
+        assert_eq!((refused.code(), refused.json()["code"].clone()), (400, json!("bad-request")));
+    }
 }
 
 async fn a_new_token_keeps_a_connection(stage: Stage) {
@@ -551,6 +557,58 @@ async fn what_is_done_and_refused_is_recorded(stage: Stage) {
     let other = token("aud", &json!({ "org": "other", "purposes": ["audit"] }));
     assert_eq!(ask(&hub, Some(&other), Method::GET, "/api/audit/v1/other", None).await.json()["records"], json!([]));
     assert_eq!(ask(&hub, Some(&other), Method::GET, "/api/audit/v1/*", None).await.code(), 403);
+}
+
+/// Also those at the door, of pages, of who wants to give too much, and of who may do less than when they came.
+async fn every_kind_of_refusal_is_recorded(stage: Stage) {
+    let level = Arc::new(Mutex::new("rw"));
+    let said = level.clone();
+    let web = Web::start(move |request| {
+        let asked: Value = serde_json::from_str(&request.body).unwrap_or_default();
+        match asked["userid"].as_str() {
+            None => WebReply::Status(403, String::new()),
+            Some(user) => WebReply::ok(json!({ "yuserid": user, "yaccess": *said.lock().unwrap() }).to_string()),
+        }
+    });
+    let hub = TestHub::with(stage, |config| {
+        by_jwt(config);
+        config.auth.mode = vec![AuthMode::Jwt, AuthMode::Callback].into();
+        config.auth_callback.url = web.url("/may");
+    })
+    .await;
+    let mut ann = entered(&hub, "doc", &known("ann")).await;
+    ann.sync().await;
+    assert_eq!(status(enter(&hub, "doc", "a-token-of-the-application").await), 403);
+    assert_eq!(status(hub.connect("doc").header("origin", "https://evil.example").open().await), 403);
+    let page = BackEnd::of(hub.addr()).ask(Method::GET, &format!("/api/ydoc/v1/{ORG}/doc"));
+    assert_eq!(send(page.header("origin", "https://evil.example")).await.code(), 403);
+    let maker = token("mak", &json!({ "org": ORG, "access": "r", "purposes": ["token"] }));
+    let wants = json!({ "user": "x", "grants": [{ "org": ORG, "access": "rw" }] });
+    assert_eq!(post(&hub, &maker, &format!("tokens/v1/{ORG}"), &wants).await.json()["code"], "beyond");
+    *level.lock().unwrap() = "r";
+    assert_eq!(post(&hub, &admin(), &format!("recheck-auth/v1/{ORG}/doc"), &json!({ "users": null })).await.code(), 200);
+    assert_eq!(ann.closed().await.code, Some(4401));
+
+    let auditor = token("aud", &json!({ "org": "*", "purposes": ["audit"] }));
+    // By actor, action and place: what the record says.
+    for (actor, action, docid, detail) in [
+        ("unknown", "denied", json!("doc"), "needs r"),
+        ("unknown", "denied", json!("doc"), "pages of this origin"),
+        ("unknown", "denied", Value::Null, "pages of this origin"),
+        ("mak", "denied", Value::Null, "more than they have: [{"),
+        ("ann", "session.end", json!("doc"), "the access is to read now, and was to read and write"),
+    ] {
+        until(&format!("the record {detail:?} of {docid}"), async || {
+            let page = ask(&hub, Some(&auditor), Method::GET, "/api/audit/v1/*?limit=1000", None).await;
+            assert_eq!(page.code(), 200, "{page:?}");
+            let is_it = |record: &Value| {
+                let is_said = record["detail"].as_str().is_some_and(|text| text.contains(detail));
+                is_said && record["actor"] == actor && record["action"] == action && record["docid"] == docid
+            };
+            page.json()["records"].as_array().unwrap().iter().any(is_it).then_some(())
+        })
+        .await;
+    }
 }
 
 /// What is shown where nobody has to show anything is not looked at, nor can it be wrong; and who may only read gets no right that

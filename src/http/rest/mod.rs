@@ -159,6 +159,11 @@ impl Rest {
         }
     }
 
+    /// Leaves a record that a page may not ask.
+    pub(crate) fn refused_page(&self, request: &HttpRequest, error: &HttpError) {
+        self.doorkeeper.refused_page(request.head(), Target::Hub, error);
+    }
+
     async fn answer(
         self: &Arc<Self>,
         request: &HttpRequest,

@@ -53,7 +53,7 @@ is not the org: what is asked of an org takes a grant for all of it. Whoever may
 |---|---|---|
 | 400 | `bad-request`, `invalid-query`, `invalid-body`: the text names what is wrong | no |
 | 401 | `unauthorized`: no credential, or one that is not valid | with another |
-| 403 | `no-access` (the text names the right), `beyond` (nobody gives more than they have), `origin-not-allowed` | no |
+| 403 | `no-access` (the text names the right), `beyond` (nobody gives more than they have), `origin-not-allowed`, `own-machine-only` | no |
 | 404 | `doc-deleted`, `not-found` | no |
 | 405, 408, 413, 426, 431 | `method-not-allowed`, `timeout`, `too-large`, `document-too-large`, `upgrade-required`, `head-too-large` | no |
 | 409 | `legal-hold`, `deleted-for-good` | no |

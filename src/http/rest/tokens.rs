@@ -16,7 +16,7 @@ use super::{
     Rest,
     answer::{Answer, object},
     deletion::optional,
-    endpoint::{Call, Endpoint, Kind, Purpose, Returns, Right, Scope, param},
+    endpoint::{Call, Endpoint, Kind, Purpose, Returns, Right, Scope, org_place, param},
     paging::{self, AFTER, EVERY_ORG, LIMIT},
 };
 use crate::{http::HttpError, new_token};
@@ -120,7 +120,9 @@ async fn create(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
     };
     if let Some(beyond) = grants.first_beyond(&held) {
         let beyond = Grants::new(vec![beyond.clone()]).to_any().to_json();
-        return Err(HttpError::Beyond { what: beyond });
+        let refused = HttpError::Beyond { what: beyond };
+        rest.doorkeeper.refused(&call.caller, org_place(&call.org), &refused);
+        return Err(refused);
     }
     let ancestors = rest.doorkeeper.issued().lineage(&call.caller.who).await.map_err(|error| match error {
         AuthError::Unavailable { .. } => HttpError::Unavailable,

@@ -499,7 +499,7 @@ async fn checks_of_an_org_have_a_rate(stage: Stage) {
     }
     assert_eq!(hub.limited(Bound::OrgRechecks), 1);
     assert_eq!(check("quiet", json!(["ann"])).await.code(), 200);
-    assert_eq!(check("quiet", json!(["x".repeat(1 << 20)])).await.code(), 400);
+    assert_eq!(check("quiet", json!(["x".repeat(1 << 20)])).await.code(), 413);
 }
 
 async fn metrics_are_told_on_a_listener_of_their_own(stage: Stage) {

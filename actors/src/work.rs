@@ -60,6 +60,9 @@ impl Work {
                 "the stream log had lost the epochs of room {room}: its task was claimed under {}, but {} has stored; it is claimed anew",
                 task.epoch.0, above.0
             ),
+            Ok(Compacted::Postponed) => {
+                log::debug!(room:% = room; "the long document of room {room} is folded later: as many as may are being folded");
+            }
             Ok(Compacted::Lost) => {}
             Err(failed) if failed.is_transient() => {
                 let after = node.compaction_health().policy().backoff(u64::from(task.attempt), self.jitter);

@@ -97,11 +97,13 @@ section! {
         failed_auth_per_minute: usize = 30, 0..=1_000_000;
         /// Documents that are loaded at once, and streams that are looked at.
         concurrent_loads: usize = 64, 1..=10_000;
-        /// How many wait for that, each at most `room.load_timeout_ms`. Further ones are closed with 1013.
+        /// How many wait for that, each at most `room.load_timeout_ms`; apart from them, as many for a turn at a long document. Further
+        /// ones are closed with 1013.
         waiting_loads: usize = 4_096, 0..=1_000_000;
         /// Histories that are computed with at once: activities, changesets, rollbacks and prunes; and views of documents.
         concurrent_histories: usize = 4, 1..=10_000;
-        /// How many wait for that, each at most `room.load_timeout_ms`. Further ones are told to come again.
+        /// How many wait for that, each at most `room.load_timeout_ms`; apart from them, as many for a turn at a long document. Further
+        /// ones are told to come again.
         waiting_histories: usize = 64, 0..=1_000_000;
         /// What differs for single orgs: `acme?connections_per_org=100&max_document_bytes=1000000`, the org as it stands in paths. May
         /// differ: the connections per org, user and room, the rates of connections, users and rooms, and the size of documents.

@@ -45,7 +45,8 @@ org as it stands in paths; in the environment `YHUB__LIMITS__ORGS`, with commas 
 - **Answers about histories** are kept for a few seconds, for who asks the same, unless they are longer than 1 MiB. Of a node 2 MiB a
   second are kept, of one user 512 KiB, of both those of ten seconds at once. What is beyond is answered, and not kept.
 - **Loads and histories** wait in turn, for at most `room.load_timeout_ms`; `limits.concurrent_loads` and
-  `limits.concurrent_histories` say how many are worked on. Behind that, `compute.queue` and `compute.threads` bound the computing itself.
+  `limits.concurrent_histories` say how many are worked on. Those of documents of 8 MiB and more wait in a line of their own, of the
+  same length, for one of two turns at long documents, in the same time; they hold none of the others meanwhile. Behind that, `compute.queue` and `compute.threads` bound the computing itself.
 - **Mounted** in somebody's actix-web server, `server.head_timeout_ms` is not looked at: that server has `client_request_timeout` and
   `keep_alive`, and `max_connections` of its own. `limits.http_connections_per_address`, `limits.http_connections_per_second` and
   `server.write_timeout_ms` hold there if it is given `yhub::on_connect`, the last for answers of the hub. The documentation of `yhub::scope` has all of it.

@@ -53,13 +53,13 @@ section! {
         create_bucket: bool = false;
         /// An asset of more bytes is sent in parts.
         multipart_from_bytes: usize = 16 << 20, 5_242_880..=5_000_000_000;
-        /// So many bytes a part has. Four parts are on their way at once.
+        /// So many bytes a part has, also of an asset that is brought. Of one that is sent four parts are on their way at once.
         part_bytes: usize = 8 << 20, 5_242_880..=1_073_741_824;
         /// The most bytes that an asset may have.
         max_asset_bytes: usize = 1 << 30, 1_048_576..=17_179_869_184;
         /// A connection that is not there after so long has failed.
         connect_timeout_ms: Millis = Millis::new(5_000), 50..=60_000;
-        /// A request that is not answered wholly after so long has failed.
+        /// A request that is not answered wholly after so long has failed. Each part is a request: so fast the network must be.
         request_timeout_ms: Millis = Millis::new(30_000), 100..=600_000;
         /// What fails for a while is tried so often.
         attempts: usize = 5, 1..=20;

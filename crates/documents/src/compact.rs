@@ -7,17 +7,20 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::try_join_all};
+use tokio::sync::OwnedSemaphorePermit;
 use yhub_content::{self as content, ContentIds, ContentMap, UpdateError};
 use yhub_core::{Asset, AssetId, Plan, RoomId, RoomState, StreamClock, StreamMessage};
 use yhub_store::{
-    Asset4, AssetKind, AssetSelection, Column, Completed, LogEntry, StoreOutcome, StoreVersion, Task, TaskEpoch, WorkerId,
+    Allowance, Asset4, AssetKind, AssetSelection, Column, Completed, LogEntry, StoreOutcome, StoreVersion, Task, TaskEpoch,
+    WorkerId,
 };
 
 use crate::{
     CompactionFailed, Documents, DocumentsError,
     delete::{is_content, is_tombstone, objects::asset_id},
     load::{merge_shared, without},
-    read::{RoomContent, Row, column, open_entry, payload, row_error},
+    long::MAX_SHORT_BYTES,
+    read::{RoomContent, Row, Unread, column, open_entry, payload, row_error},
 };
 
 /// A point at which tests make a compaction fail.
@@ -29,6 +32,15 @@ macro_rules! fail_point {
 
 /// One compaction folds at most about so much of the stream; the rest goes with the next.
 const MAX_FOLD_BYTES: usize = 64 << 20;
+
+/// A compaction that is not to wait for other long documents is tried again after so long.
+const POSTPONED: Duration = Duration::from_secs(5);
+
+/// What is folded, and the turn that it takes, if it takes one.
+struct InHand {
+    content: RoomContent,
+    turn: Option<OwnedSemaphorePermit>,
+}
 
 /// How a compaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +65,9 @@ pub enum Compacted {
         /// The epoch under which somebody has stored.
         above: TaskEpoch,
     },
+    /// The document is long, and as many long ones are folded and wait for it as may: the task was given back, to be claimed again in a
+    /// few seconds.
+    Postponed,
 }
 
 impl Documents {
@@ -77,18 +92,23 @@ impl Documents {
     ) -> Result<Compacted, DocumentsError> {
         fail_point!("compact::claimed", task);
         let room = &task.room;
-        // As many wait for it as rooms are folded at once, each as long as its lease is renewed.
-        let mut turn = self.long.before(room, None).await?;
-        let (content, last_change) = loop {
-            let (content, last_change) = self.read_for_fold(room, extent).await?;
-            if turn.suffices_for(content.size_bytes()) {
-                break (content, last_change);
+        let short = Allowance::of(MAX_SHORT_BYTES);
+        let (content, last_change, turns) = match self.read_for_fold(room, extent, &short).await {
+            Ok((content, last_change)) => (content, last_change, None),
+            Err(Unread::Failed(error)) => return Err(error),
+            Err(Unread::TooLong) => {
+                let Some(place) = self.long.fold().await else { return self.postpone(worker, task).await };
+                // Each waits as long as its lease is renewed.
+                let turn = self.long.turn().await;
+                let read = self.read_for_fold(room, extent, &Allowance::unlimited()).await;
+                let (content, last_change) = read.map_err(|unread| unread.of_all(room))?;
+                (content, last_change, Some((turn, place)))
             }
-            drop(content);
-            turn.wait(None).await?;
         };
         fail_point!("compact::read", task);
         self.announce_again(room, &content).await?;
+        // The turn is given back when the content is merged, the place when that is stored.
+        let (turn, _place) = turns.unzip();
         let hard_deleted = content.tombstone.as_ref().is_some_and(|tombstone| tombstone.hard);
         let state = RoomState {
             stored: content.stored(),
@@ -102,7 +122,7 @@ impl Documents {
                 let min_lifetime = if hard_deleted { Duration::ZERO } else { min_lifetime };
                 self.complete(worker, task, upto, min_lifetime, |trimmed| Compacted::Trimmed { trimmed }).await
             }
-            Plan::Fold { upto } => self.fold_into_row(worker, task, content, upto, min_lifetime).await,
+            Plan::Fold { upto } => self.fold_into_row(worker, task, InHand { content, turn }, upto, min_lifetime).await,
         }
     }
 
@@ -112,17 +132,18 @@ impl Documents {
         &self,
         room: &RoomId,
         extent: &mut (StreamClock, StreamClock),
-    ) -> Result<(RoomContent, Result<Option<StreamClock>, DocumentsError>), DocumentsError> {
-        // The stream first, as always: see `read_content`.
-        let stretch = self.read_stream(room, StreamClock::ZERO, MAX_FOLD_BYTES).await?;
+        allowance: &Allowance,
+    ) -> Result<(RoomContent, Result<Option<StreamClock>, DocumentsError>), Unread> {
+        // The stream first, as always: see `read_rows`.
+        let stretch = self.read_stream(room, StreamClock::ZERO, MAX_FOLD_BYTES, allowance).await?;
         if let (Some(first), Some(last)) = (stretch.entries.first(), stretch.entries.last()) {
             *extent = (first.clock, last.clock);
         }
         let last_change = last_change(room, &stretch.entries);
         let content = match last_change {
             // Rows that reach beyond it hold it: then there is nothing to fold, and their documents stay where they are.
-            Ok(Some(change)) => self.read_rows(room, stretch, AssetSelection::ALL, change.ms).await?,
-            Ok(None) | Err(_) => self.read_rows(room, stretch, AssetSelection::NONE, 0).await?,
+            Ok(Some(change)) => self.read_rows(room, stretch, AssetSelection::ALL, change.ms, allowance).await?,
+            Ok(None) | Err(_) => self.read_rows(room, stretch, AssetSelection::NONE, 0, allowance).await?,
         };
         Ok((content, last_change))
     }
@@ -131,7 +152,7 @@ impl Documents {
         &self,
         worker: &WorkerId,
         task: &Task,
-        content: RoomContent,
+        InHand { content, turn }: InHand,
         upto: StreamClock,
         min_lifetime: Duration,
     ) -> Result<Compacted, DocumentsError> {
@@ -140,7 +161,12 @@ impl Documents {
         let replaced = referred_to(room, &content.rows, upto);
         let (limits, whole_room) = (self.stored_limits(), room.clone());
         let size = content.size_bytes();
-        let assets = self.compute.run_sized(size, move || new_assets(&whole_room, content, &limits)).await;
+        let job = move || {
+            // Given back when it is done, also where nobody waits for that any more.
+            let _turn = turn;
+            new_assets(&whole_room, content, &limits)
+        };
+        let assets = self.compute.run_sized(size, job).await;
         let assets = assets.map_err(|source| DocumentsError::Compute { room: room.clone(), source })??;
         fail_point!("compact::merged", task);
         // Before the row: whoever dies in between leaves an object that nothing refers to. The other order leaves a row that refers
@@ -185,6 +211,13 @@ impl Documents {
         let columns: [Column; 4] = stored.try_into().expect("one for each asset");
         let is_reference = columns.each_ref().map(|column| column.is_reference);
         Ok((columns.map(|column| column.bytes), is_reference))
+    }
+
+    /// Gives the task back, to be claimed again when others may be done.
+    async fn postpone(&self, worker: &WorkerId, task: &Task) -> Result<Compacted, DocumentsError> {
+        let given_back = self.log.give_back(worker, task, POSTPONED).await;
+        given_back.map_err(|source| DocumentsError::Stream { room: task.room.clone(), source })?;
+        Ok(Compacted::Postponed)
     }
 
     /// Whoever deleted the room may have died before they told anybody, and whoever writes here may not have heard it: they are

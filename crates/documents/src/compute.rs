@@ -78,7 +78,8 @@ impl ComputePool {
         catch_unwind(AssertUnwindSafe(job)).map_err(|_| ComputeError::Panicked)
     }
 
-    /// Runs `job` on the pool. A job that nobody waits for any more when its turn comes is not run.
+    /// Runs `job` on the pool. A job that nobody waits for any more when its turn comes is not run. One that runs goes on to its end,
+    /// whoever waits: what is to be counted so long, such as a turn, belongs into the job.
     pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, ComputeError> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| {
             self.tally.count(Bound::Computations);

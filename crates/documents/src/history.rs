@@ -1,6 +1,7 @@
 //! Questions about the history of a room: who changed what, and when. Documents are read only where the answer needs them.
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use yhub_content::{
     ContentIds, ContentMap, EMPTY_UPDATE, UpdateError,
     history::{ActivityQuery, ChangesetQuery, activity, changeset},
@@ -11,6 +12,7 @@ use yhub_store::{AssetKind, AssetSelection, QuarantineId, StreamLogError};
 use crate::{
     Documents, DocumentsError,
     load::{Change, Parts, changes, documents_of_rows},
+    long::MAX_SHORT_BYTES,
     read::{PAGE, Row, clock_of, payload, row_error},
 };
 
@@ -39,7 +41,7 @@ impl Documents {
     /// document, and keeps nothing of the stream.
     pub async fn changed(&self, room: &RoomId) -> Result<StreamClock, DocumentsError> {
         let _turn = self.loads.take(room).await?;
-        // The stream first, as always: see `read_content`.
+        // The stream first, as always: see `read_rows`.
         let in_stream = self.last_change_in(room, None).await;
         let in_stream = in_stream.map_err(|source| DocumentsError::Stream { room: room.clone(), source })?;
         let stored = self.store.read(room, AssetSelection::NONE).await;
@@ -96,6 +98,27 @@ impl Documents {
         self.with_history(room, needs, move |history, map| Ok(changeset(history, map, &query)?.to_any().to_bytes().into())).await
     }
 
+    /// Computes `work` on the compute pool, from a document of `size_bytes` that is at hand: in turn, as histories are. The turn is given
+    /// back when the work is done, also where nobody waits for that any more.
+    pub async fn in_turn<T: Send + 'static>(
+        &self,
+        room: &RoomId,
+        size_bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, DocumentsError> {
+        let turn = if size_bytes as u64 <= MAX_SHORT_BYTES {
+            self.histories.take(room).await?
+        } else {
+            self.histories.take_long(room, &self.long, Instant::now()).await?
+        };
+        let job = move || {
+            let _turn = turn;
+            work()
+        };
+        let value = self.compute.run_sized(size_bytes, job).await;
+        value.map_err(|source| DocumentsError::Compute { room: room.clone(), source })
+    }
+
     /// Computes `work` on the compute pool, from the document with its history, empty where that is not needed, and the map of who
     /// made what.
     pub(crate) async fn with_history<T: Send + 'static>(
@@ -108,8 +131,7 @@ impl Documents {
             Needs::Map => AssetSelection::of(&[AssetKind::ContentMap, AssetKind::ContentIds]),
             Needs::History => AssetSelection::of(&[AssetKind::NongcDoc, AssetKind::ContentMap, AssetKind::ContentIds]),
         };
-        let _turn = self.histories.take(room).await?;
-        let (content, set_aside, _long) = self.read_everything(room, selection, &self.histories).await?;
+        let (content, set_aside, turn) = self.read_everything(room, selection, &self.histories).await?;
         if content.tombstone.is_some() {
             return Err(DocumentsError::Deleted { room: room.clone() });
         }
@@ -124,6 +146,8 @@ impl Documents {
         };
         let (limits, whole_room) = (self.stored_limits(), room.clone());
         let job = move || {
+            // Given back when it is done, also where nobody waits for that any more.
+            let _turn = turn;
             let room = whole_room;
             let map = attributions(&room, &content.rows, &changes.updates)?
                 .difference(&ContentIds { inserts: changes.pruned.clone(), deletes: changes.pruned.clone() });

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use yhub_content::{ContentIds, IdSet, Limits, UpdateError};
 use yhub_core::{AuthCheck, Heard, Loaded, RoomId, StreamClock, StreamMessage, Variant};
 use yhub_store::{AssetKind, AssetSelection, LogEntry, QuarantineId};
@@ -22,8 +23,7 @@ impl Documents {
             Variant::Gc => AssetKind::GcDoc,
             Variant::Nongc => AssetKind::NongcDoc,
         };
-        let _turn = self.loads.take(room).await?;
-        let (content, set_aside, _long) = self.read_everything(room, AssetSelection::of(&[kind]), &self.loads).await?;
+        let (content, set_aside, turn) = self.read_everything(room, AssetSelection::of(&[kind]), &self.loads).await?;
         if content.tombstone.is_some() {
             return Err(DocumentsError::Deleted { room: room.clone() });
         }
@@ -38,13 +38,18 @@ impl Documents {
             entries: updates.into_iter().map(|Change { origin, update, .. }| (origin, update)).collect(),
             pruned: if variant == Variant::Nongc { pruned } else { IdSet::default() },
         };
-        let (base, ids) = self.merge_parts(parts).await?;
+        let (base, ids) = self.merge_parts(parts, turn).await?;
         Ok(Loaded { base, ids, clock, changed, recent, awareness, checks })
     }
 
-    async fn merge_parts(&self, parts: Parts) -> Result<(Bytes, ContentIds), DocumentsError> {
-        let (limits, room) = (self.stored_limits(), parts.room.clone());
-        let merged = self.compute.run_sized(parts.size_bytes(), move || parts.merge(&limits)).await;
+    /// The turn is given back when the parts are merged, also where nobody waits for that any more.
+    async fn merge_parts(&self, parts: Parts, turn: OwnedSemaphorePermit) -> Result<(Bytes, ContentIds), DocumentsError> {
+        let (limits, room, size_bytes) = (self.stored_limits(), parts.room.clone(), parts.size_bytes());
+        let job = move || {
+            let _turn = turn;
+            parts.merge(&limits)
+        };
+        let merged = self.compute.run_sized(size_bytes, job).await;
         merged.map_err(|source| DocumentsError::Compute { room, source })?
     }
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use yhub_core::{RoomId, StreamClock};
-use yhub_store::{AssetSelection, AuditRecord, QuarantineId, QuarantineRecord};
+use yhub_store::{Allowance, AssetSelection, AuditRecord, QuarantineId, QuarantineRecord};
 
 use crate::{Documents, DocumentsError};
 
@@ -114,7 +114,8 @@ impl Documents {
 
     /// The first and the last entry of a stream; `None` if it says nothing: a stream of fillers is what setting aside leaves.
     async fn extent(&self, room: &RoomId) -> Result<Option<(StreamClock, StreamClock)>, DocumentsError> {
-        let entries = self.read_stream(room, StreamClock::ZERO, usize::MAX).await?.entries;
+        let stretch = self.read_stream(room, StreamClock::ZERO, usize::MAX, &Allowance::unlimited()).await;
+        let entries = stretch.map_err(|unread| unread.of_all(room))?.entries;
         let says_something = entries.iter().any(|entry| entry.message.is_some());
         Ok(entries.first().zip(entries.last()).filter(|_| says_something).map(|(first, last)| (first.clock, last.clock)))
     }

@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 use futures_util::{future::try_join_all, try_join};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use yhub_content::IdSet;
 use yhub_core::{Asset, RoomId, StreamClock, StreamMessage};
 use yhub_store::{
-    Asset4, AssetKind, AssetSelection, AssetStoreError, LogEntry, QuarantineId, ReadLimit, ReadPage, StreamLogError, Tombstone,
-    VersionRow,
+    Allowance, Asset4, AssetKind, AssetSelection, AssetStoreError, Brought, LogEntry, QuarantineId, ReadLimit, ReadPage,
+    StreamLogError, Tombstone, VersionRow,
 };
 
-use crate::{Documents, DocumentsError, delete::objects::asset_id, long::Turn, turns::Turns};
+use crate::{Documents, DocumentsError, delete::objects::asset_id, long::MAX_SHORT_BYTES, turns::Turns};
 
 /// One read of the stream brings at most so much.
 pub(crate) const PAGE: ReadLimit = ReadLimit { entries: 4096, size_bytes: 16 << 20 };
@@ -44,9 +45,28 @@ pub(crate) struct SetAsideContent {
     pub(crate) is_incomplete: bool,
 }
 
-impl SetAsideContent {
-    fn size_bytes(&self) -> usize {
-        self.entries.iter().filter_map(|(_, entry)| entry.message.as_ref()).map(Bytes::len).sum()
+/// Why something is not at hand.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// There is more of it than was allowed. What was read of it is gone, and of the rest it is only known how long it is.
+    TooLong,
+    /// It cannot be read.
+    Failed(DocumentsError),
+}
+
+impl From<DocumentsError> for Unread {
+    fn from(error: DocumentsError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Unread {
+    /// The same for somebody who was allowed to read all.
+    pub(crate) fn of_all(self, room: &RoomId) -> DocumentsError {
+        match self {
+            Self::Failed(error) => error,
+            Self::TooLong => DocumentsError::TooLarge { room: room.clone(), max_bytes: usize::MAX },
+        }
     }
 }
 
@@ -93,68 +113,70 @@ impl RoomContent {
 }
 
 impl Documents {
-    /// Reads the stream, at most about `max_bytes` of it, and then the rows.
+    /// Reads the rows to what was read of the stream before. Those made after `upto_ms` come without their assets.
     ///
     /// The order matters: an entry that is no longer in the stream when that is read was in a committed row before (I-2),
     /// so rows that are read afterwards hold it. Read the other way round, what moves in between is in neither.
-    pub(crate) async fn read_content(
-        &self,
-        room: &RoomId,
-        assets: AssetSelection,
-        max_bytes: usize,
-    ) -> Result<RoomContent, DocumentsError> {
-        let stretch = self.read_stream(room, StreamClock::ZERO, max_bytes).await?;
-        self.read_rows(room, stretch, assets, u64::MAX).await
-    }
-
-    /// Reads the rows to what was read of the stream before. Those made after `upto_ms` come without their assets.
     pub(crate) async fn read_rows(
         &self,
         room: &RoomId,
         stretch: Stretch,
         assets: AssetSelection,
         upto_ms: u64,
-    ) -> Result<RoomContent, DocumentsError> {
+        allowance: &Allowance,
+    ) -> Result<RoomContent, Unread> {
         let Stretch { entries, trimmed_upto } = stretch;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let stored = self.store.read_upto(room, assets, upto_ms).await;
-            let stored = stored.map_err(|source| DocumentsError::Store { room: room.clone(), source })?;
+            // What an attempt before has brought is gone.
+            let left = allowance.left();
+            let of_rows = Allowance::of(left);
+            let stored = self.store.read_within(room, assets, upto_ms, left).await;
+            let stored = match stored.map_err(|source| DocumentsError::Store { room: room.clone(), source })? {
+                Brought::Whole(stored) if of_rows.take(stored.size_bytes()) => stored,
+                _ => return Err(Unread::TooLong),
+            };
             let rows = if stored.tombstone.as_ref().is_some_and(|tombstone| tombstone.hard) {
                 // Nobody looks into them any more, and what cannot be read must not stand in the way of their end.
                 let clocks = stored.rows.into_iter().filter_map(|row| Some((row.t.parse().ok()?, row.t)));
                 Ok(clocks.map(|(clock, t)| Row { t, clock, assets: Default::default(), plugins: Default::default() }).collect())
             } else {
-                try_join_all(stored.rows.into_iter().map(|row| self.open_row(room, row))).await
+                try_join_all(stored.rows.into_iter().map(|row| self.open_row(room, row, &of_rows))).await
             };
             match rows {
                 Ok(rows) => {
+                    // Nobody else has taken of it since.
+                    allowance.take(left - of_rows.left());
                     let (tombstone, quarantined) = (stored.tombstone, stored.quarantined);
                     return Ok(RoomContent { entries, trimmed_upto, rows, tombstone, quarantined });
                 }
                 // Its row may have been replaced since it was read: then another one is there.
-                Err(DocumentsError::Assets { source: AssetStoreError::Missing { .. }, .. }) if attempts < READ_ATTEMPTS => {}
+                Err(Unread::Failed(DocumentsError::Assets { source: AssetStoreError::Missing { .. }, .. }))
+                    if attempts < READ_ATTEMPTS => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
     /// Reads a row, and what it refers to.
-    async fn open_row(&self, room: &RoomId, row: VersionRow) -> Result<Row, DocumentsError> {
+    async fn open_row(&self, room: &RoomId, row: VersionRow, allowance: &Allowance) -> Result<Row, Unread> {
         let wrong = |column, what: String| DocumentsError::Row { room: room.clone(), t: row.t.clone(), column, what };
         let clock = clock_of(room, &row)?;
         let open = async |kind: AssetKind| {
             let Some(bytes) = &row.assets[kind as usize] else { return Ok((None, None)) };
             let asset = Asset::decode(bytes).map_err(|error| wrong(column(kind), error.to_string()))?;
             let plugin = if let Asset::Retrievable { plugin } = &asset { Some(plugin.clone()) } else { None };
-            let asset = self.assets.resolve(&asset_id(room, kind, &row.t), asset).await;
-            let asset = asset.map_err(|source| DocumentsError::Assets { room: room.clone(), source })?;
+            let asset = self.assets.resolve(&asset_id(room, kind, &row.t), asset, allowance).await;
+            let asset = match asset.map_err(|source| DocumentsError::Assets { room: room.clone(), source })? {
+                Brought::Whole(asset) => asset,
+                Brought::TooLong { .. } => return Err(Unread::TooLong),
+            };
             let payload = match (kind, asset) {
                 (AssetKind::GcDoc | AssetKind::NongcDoc, Asset::YDoc { update }) => update,
                 (AssetKind::ContentMap, Asset::ContentMap { contentmap }) => contentmap,
                 (AssetKind::ContentIds, Asset::ContentIds { contentids }) => contentids,
-                _ => return Err(wrong(column(kind), "the column holds an asset of another kind".into())),
+                _ => return Err(wrong(column(kind), "the column holds an asset of another kind".into()).into()),
             };
             Ok((Some(payload), plugin))
         };
@@ -167,22 +189,28 @@ impl Documents {
         Ok(Row { t: row.t.clone(), clock, assets, plugins })
     }
 
-    /// The same with all of the stream, and with what was set aside; in turn where it is long.
-    pub(crate) async fn read_everything<'a>(
-        &'a self,
-        room: &'a RoomId,
+    /// Reads all that a room holds, in turn: with one of `turns` what is short, and with a turn at a long document, for which the other
+    /// is given back first, what is not. The turn is to be kept as long as anything of what was read is in use.
+    ///
+    /// # Errors
+    /// [`DocumentsError::Busy`] if as many wait as may, for the one or for the other, or it takes too long altogether.
+    pub(crate) async fn read_everything(
+        &self,
+        room: &RoomId,
         assets: AssetSelection,
-        patience: &Turns,
-    ) -> Result<(RoomContent, SetAsideContent, Turn<'a>), DocumentsError> {
-        let mut turn = self.long.before(room, Some(patience)).await?;
-        loop {
-            let (content, set_aside) = self.read_everything_now(room, assets).await?;
-            if turn.suffices_for(content.size_bytes() + set_aside.size_bytes()) {
-                return Ok((content, set_aside, turn));
-            }
-            drop((content, set_aside));
-            turn.wait(Some(patience)).await?;
+        turns: &Turns,
+    ) -> Result<(RoomContent, SetAsideContent, OwnedSemaphorePermit), DocumentsError> {
+        let since = Instant::now();
+        let turn = turns.take(room).await?;
+        match self.read_everything_now(room, assets, MAX_SHORT_BYTES).await {
+            Ok((content, set_aside)) => return Ok((content, set_aside, turn)),
+            Err(Unread::Failed(error)) => return Err(error),
+            Err(Unread::TooLong) => drop(turn),
         }
+        let turn = turns.take_long(room, &self.long, since).await?;
+        let (content, set_aside) =
+            self.read_everything_now(room, assets, u64::MAX).await.map_err(|unread| unread.of_all(room))?;
+        Ok((content, set_aside, turn))
     }
 
     /// All that a room holds at one time.
@@ -195,25 +223,30 @@ impl Documents {
         &self,
         room: &RoomId,
         assets: AssetSelection,
-    ) -> Result<(RoomContent, SetAsideContent), DocumentsError> {
+        max_bytes: u64,
+    ) -> Result<(RoomContent, SetAsideContent), Unread> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let mut content = match self.read_content(room, assets, usize::MAX).await {
+            let allowance = Allowance::of(max_bytes);
+            let stretch = self.read_stream(room, StreamClock::ZERO, usize::MAX, &allowance).await?;
+            let mut content = match self.read_rows(room, stretch, assets, u64::MAX, &allowance).await {
                 // What cannot be read of a deleted room nobody misses; and what its rows refer to may be gone already.
-                Err(DocumentsError::Row { .. } | DocumentsError::Assets { .. }) if self.tombstone(room).await?.is_some() => {
-                    return Err(DocumentsError::Deleted { room: room.clone() });
+                Err(Unread::Failed(DocumentsError::Row { .. } | DocumentsError::Assets { .. }))
+                    if self.tombstone(room).await?.is_some() =>
+                {
+                    return Err(DocumentsError::Deleted { room: room.clone() }.into());
                 }
                 content => content?,
             };
             if content.quarantined.is_empty() {
                 return Ok((content, SetAsideContent::default()));
             }
-            let set_aside = self.read_set_aside(room, &content.quarantined).await?;
+            let set_aside = self.read_set_aside(room, &content.quarantined, &allowance).await?;
             if !set_aside.is_incomplete {
                 return Ok((content, set_aside));
             }
-            let rest = self.read_stream(room, content.clock(), usize::MAX).await?;
+            let rest = self.read_stream(room, content.clock(), usize::MAX, &allowance).await?;
             // Or it was discarded, because the room is deleted for good since: then there is no document, and no part of it.
             content.tombstone = self.tombstone(room).await?.or(content.tombstone);
             let is_whole = rest.trimmed_upto <= content.clock();
@@ -227,18 +260,20 @@ impl Documents {
         }
     }
 
+    /// Reads the stream from somewhere, at most about `max_bytes` of it.
     pub(crate) async fn read_stream(
         &self,
         room: &RoomId,
         after: StreamClock,
         max_bytes: usize,
-    ) -> Result<Stretch, DocumentsError> {
+        allowance: &Allowance,
+    ) -> Result<Stretch, Unread> {
         let mut entries: Vec<LogEntry> = Vec::new();
         let (mut after, mut trimmed_upto, mut size_bytes) = (after, StreamClock::ZERO, 0);
         loop {
-            let page = self.log.read(room, after, PAGE).await;
+            let page = self.log.read(room, after, page_within(allowance)).await;
             let page = page.map_err(|source| DocumentsError::Stream { room: room.clone(), source })?;
-            size_bytes += page.entries.iter().map(|e| e.message.as_ref().map_or(0, Bytes::len)).sum::<usize>();
+            size_bytes += allowed(&page, allowance)?;
             trimmed_upto = trimmed_upto.max(page.trimmed_upto);
             after = page.entries.last().map_or(after, |entry| entry.clock);
             let more = page.more && !page.entries.is_empty();
@@ -251,19 +286,25 @@ impl Documents {
 
     /// Reads what was set aside. Where the log says that it cannot be read, the rest of that stream is left out and logged: that
     /// may be what it was set aside for.
-    async fn read_set_aside(&self, room: &RoomId, ids: &[QuarantineId]) -> Result<SetAsideContent, DocumentsError> {
+    async fn read_set_aside(
+        &self,
+        room: &RoomId,
+        ids: &[QuarantineId],
+        allowance: &Allowance,
+    ) -> Result<SetAsideContent, Unread> {
         let mut content = SetAsideContent::default();
         for id in ids {
             let mut after = StreamClock::ZERO;
             loop {
-                let page = match self.log.read_quarantined(room, id, after, PAGE).await {
+                let page = match self.log.read_quarantined(room, id, after, page_within(allowance)).await {
                     Ok(page) => page,
                     Err(error @ StreamLogError::Corrupt { .. }) => {
                         log::error!(room:% = room; "left out of the document: what was set aside of room {room} as {}: {error}", id.0);
                         break;
                     }
-                    Err(source) => return Err(DocumentsError::Stream { room: room.clone(), source }),
+                    Err(source) => return Err(DocumentsError::Stream { room: room.clone(), source }.into()),
                 };
+                allowed(&page, allowance)?;
                 let ReadPage { entries, more, .. } = page;
                 // No stream without entries is set aside, and none is read on of which there is no more: it is gone.
                 let Some(last) = entries.last() else {
@@ -313,6 +354,18 @@ impl Documents {
         let clocks = stored.rows.iter().map(|row| clock_of(room, row)).collect::<Result<Vec<_>, _>>()?;
         Ok(!is_missing && clocks.into_iter().any(|row| row >= clock))
     }
+}
+
+/// A page that brings no more than is allowed; but one entry, however long.
+fn page_within(allowance: &Allowance) -> ReadLimit {
+    let left = usize::try_from(allowance.left()).unwrap_or(usize::MAX);
+    ReadLimit { size_bytes: PAGE.size_bytes.min(left).max(1), ..PAGE }
+}
+
+/// How many bytes a page has brought, which are taken from what is allowed.
+fn allowed(page: &ReadPage, allowance: &Allowance) -> Result<usize, Unread> {
+    let size_bytes = page.entries.iter().map(|entry| entry.message.as_ref().map_or(0, Bytes::len)).sum::<usize>();
+    if allowance.take(size_bytes as u64) { Ok(size_bytes) } else { Err(Unread::TooLong) }
 }
 
 /// How often a room is read as long as others release and compact it meanwhile.

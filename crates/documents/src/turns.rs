@@ -2,13 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use yhub_core::{
     RoomId,
     limiting::{Bound, Tally},
 };
 
-use crate::DocumentsError;
+use crate::{DocumentsError, long::LongDocuments};
 
 /// How many may at once, how many may wait for it, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +30,8 @@ pub(crate) struct Turns {
     bound: Bound,
     at_once: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    /// Others: who waits for a turn at a long document is in nobody's way.
+    waiting_long: Arc<Semaphore>,
     within: Duration,
     tally: Arc<Tally>,
 }
@@ -34,7 +39,14 @@ pub(crate) struct Turns {
 impl Turns {
     pub(crate) fn new(bound: Bound, limits: TurnLimits, tally: Arc<Tally>) -> Self {
         let places = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
-        Self { bound, at_once: places(limits.at_once.max(1)), waiting: places(limits.waiting), within: limits.within, tally }
+        Self {
+            bound,
+            at_once: places(limits.at_once.max(1)),
+            waiting: places(limits.waiting),
+            waiting_long: places(limits.waiting),
+            within: limits.within,
+            tally,
+        }
     }
 
     /// A turn, given back when dropped.
@@ -46,16 +58,27 @@ impl Turns {
             return Ok(turn);
         }
         let _place = self.waiting.try_acquire().map_err(|_| self.busy(room))?;
-        let turn = self.wait_for(room, self.at_once.clone().acquire_owned()).await?;
+        let turn = tokio::time::timeout(self.within, self.at_once.clone().acquire_owned()).await.map_err(|_| self.busy(room))?;
         Ok(turn.expect("nothing closes the semaphore"))
     }
 
-    /// Waits for something else, as long as one waits for a turn.
+    /// A turn at a long document, given back when dropped; as many may wait for one as for another turn, apart from those. The time
+    /// counts from `since`, when somebody began who has waited for another turn before. Not to be waited for with a turn in hand.
     ///
     /// # Errors
-    /// [`DocumentsError::Busy`] if it did not come in time.
-    pub(crate) async fn wait_for<T>(&self, room: &RoomId, what: impl Future<Output = T>) -> Result<T, DocumentsError> {
-        tokio::time::timeout(self.within, what).await.map_err(|_| self.busy(room))
+    /// [`DocumentsError::Busy`] if as many wait as may, or it did not come in time.
+    pub(crate) async fn take_long(
+        &self,
+        room: &RoomId,
+        long: &LongDocuments,
+        since: Instant,
+    ) -> Result<OwnedSemaphorePermit, DocumentsError> {
+        if let Some(turn) = long.try_turn() {
+            return Ok(turn);
+        }
+        let _place = self.waiting_long.try_acquire().map_err(|_| self.busy(room))?;
+        let left = self.within.saturating_sub(since.elapsed());
+        tokio::time::timeout(left, long.turn()).await.map_err(|_| self.busy(room))
     }
 
     fn busy(&self, room: &RoomId) -> DocumentsError {
@@ -88,5 +111,34 @@ mod tests {
         assert_eq!(tally.of(Bound::Loads), 2);
         drop(second);
         drop(turns.take(&room).await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_long_one_takes_no_place_from_others_and_waits_no_longer_altogether() {
+        let (room, tally, long) = (RoomId::new("o", "d", "main"), Arc::<Tally>::default(), LongDocuments::default());
+        let limits = TurnLimits { at_once: 1, waiting: 1, within: Duration::from_secs(5) };
+        let turns = Turns::new(Bound::Histories, limits, tally.clone());
+        let began = Instant::now();
+        let held = [turns.take_long(&room, &long, began).await.unwrap(), turns.take_long(&room, &long, began).await.unwrap()];
+        let waiting = tokio::spawn({
+            let (turns, room, long) = (turns.clone(), room.clone(), long.clone());
+            async move { turns.take_long(&room, &long, Instant::now()).await }
+        });
+        tokio::task::yield_now().await;
+        let busy = turns.take_long(&room, &long, Instant::now()).await.unwrap_err();
+        assert!(matches!(busy, DocumentsError::Busy { bound: Bound::Histories, .. }) && began.elapsed().is_zero());
+        let short = turns.take(&room).await.unwrap();
+        // The place of those who wait for a short one is free, too.
+        assert!(turns.take(&room).await.is_err() && began.elapsed() == Duration::from_secs(5));
+        assert!(waiting.await.unwrap().is_err());
+        drop(short);
+        // Who has waited for four seconds before waits for one.
+        tokio::time::advance(Duration::from_secs(4)).await;
+        let since = Instant::now() - Duration::from_secs(4);
+        assert!(turns.take_long(&room, &long, since).await.is_err() && since.elapsed() == Duration::from_secs(5));
+        assert_eq!(tally.of(Bound::Histories), 4);
+        drop(held);
+        // Who comes late takes what is free all the same.
+        drop(turns.take_long(&room, &long, began).await.unwrap());
     }
 }

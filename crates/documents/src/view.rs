@@ -64,14 +64,8 @@ impl Documents {
         form: Form,
         wanted: Vec<(String, Looks)>,
     ) -> Result<Result<Shown, ViewError>, DocumentsError> {
-        let turn = self.histories.take(room).await?;
-        let size = update.len();
-        let job = move || {
-            // Until it is done, also if nobody waits for it any more.
-            let _turn = turn;
-            show(&update, form, &wanted)
-        };
-        self.compute.run_sized(size, job).await.map_err(|source| DocumentsError::Compute { room: room.clone(), source })
+        let size_bytes = update.len();
+        self.in_turn(room, size_bytes, move || show(&update, form, &wanted)).await
     }
 }
 

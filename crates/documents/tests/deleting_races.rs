@@ -19,8 +19,8 @@ use yhub_content::{ContentIds, content_ids};
 use yhub_core::{AssetId, RoomId, Variant};
 use yhub_documents::{DeleteKind, Deleted, Documents, DocumentsError, DocumentsParts, Purged, QuarantineReason, SetAside};
 use yhub_store::{
-    AssetPlugins, AssetSelection, AssetStore, AssetStoreError, Branches, DeletionStore, DocStore, FailureStore, Hold,
-    QuarantineId, ScanPage, Stored, StoredObject, StreamAdmin, StreamLog, WorkerId, testsuite::MemoryAssets,
+    Allowance, AssetPlugins, AssetSelection, AssetStore, AssetStoreError, Branches, Brought, DeletionStore, DocStore,
+    FailureStore, Hold, QuarantineId, ScanPage, Stored, StoredObject, StreamAdmin, StreamLog, WorkerId, testsuite::MemoryAssets,
 };
 
 fn why() -> QuarantineReason {
@@ -50,10 +50,10 @@ impl AssetStore for GatedAssets {
         self.inner.store(id, asset).await
     }
 
-    async fn retrieve(&self, id: &AssetId) -> Result<Option<Bytes>, AssetStoreError> {
+    async fn retrieve_within(&self, id: &AssetId, allowance: &Allowance) -> Result<Option<Brought<Bytes>>, AssetStoreError> {
         let _one = self.one.lock().await;
         self.gate.turn().await;
-        self.inner.retrieve(id).await
+        self.inner.retrieve_within(id, allowance).await
     }
 
     /// No turn: what is discarded is deleted by nobody in particular.

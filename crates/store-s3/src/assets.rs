@@ -9,11 +9,12 @@ use tokio::{
     sync::Semaphore,
 };
 use yhub_core::{AssetId, RoomId};
-use yhub_store::{AssetStore, AssetStoreError, ScanPage, Stored, StoredObject};
+use yhub_store::{Allowance, AssetStore, AssetStoreError, Brought, ScanPage, Stored, StoredObject};
 
 use crate::{
     S3ClientKind, S3Options,
     client::{Client, Failure},
+    download::{self, Bounds},
     keys::Keys,
     retry::Patience,
     upload,
@@ -136,7 +137,7 @@ impl Inner {
             }
             (Failure::TooLarge(size_bytes), None) => refused(format!("an answer of {size_bytes} bytes"), "check the endpoint"),
             (Failure::Rejected(said), _) => refused(said, "check endpoint, region and bucket, and what the service can do"),
-            (Failure::NotFound | Failure::NoUpload, _) => {
+            (Failure::NotFound | Failure::NoUpload | Failure::Changed | Failure::OutOfRange, _) => {
                 refused("the service does not know what it was asked for".to_owned(), "check the endpoint")
             }
         }
@@ -169,9 +170,10 @@ impl Inner {
         sent.map(|()| Stored::Here).map_err(|failure| self.error(Some(id), failure))
     }
 
-    async fn retrieve(&self, id: &AssetId, key: &str) -> Result<Option<Bytes>, AssetStoreError> {
-        let get = || self.client.get(key, self.options.max_asset_bytes);
-        match self.patience.ask("bringing an asset", get).await {
+    async fn retrieve(&self, id: &AssetId, key: &str, allowance: &Allowance) -> Result<Option<Brought<Bytes>>, AssetStoreError> {
+        let (max_bytes, part_bytes) = (self.options.max_asset_bytes, self.options.part_bytes);
+        let bounds = Bounds { max_bytes, allowance, part_bytes };
+        match download::in_ranges(self.client.as_ref(), self.patience, key, &bounds).await {
             Ok(asset) => Ok(Some(asset)),
             Err(Failure::NotFound) => Ok(None),
             Err(failure) => Err(self.error(Some(id), failure)),
@@ -230,13 +232,13 @@ impl AssetStore for S3Assets {
         self.in_turn(|inner| async move { inner.store(&id, &key, &asset).await }).await
     }
 
-    async fn retrieve(&self, id: &AssetId) -> Result<Option<Bytes>, AssetStoreError> {
+    async fn retrieve_within(&self, id: &AssetId, allowance: &Allowance) -> Result<Option<Brought<Bytes>>, AssetStoreError> {
         let Some(key) = self.inner.keys.of(id) else {
             let what = format!("asset {id} has a name that no request can carry");
             return Err(self.inner.options.unusable(what, "bring it into its row by other means"));
         };
-        let id = id.clone();
-        self.in_turn(|inner| async move { inner.retrieve(&id, &key).await }).await
+        let (id, allowance) = (id.clone(), allowance.clone());
+        self.in_turn(|inner| async move { inner.retrieve(&id, &key, &allowance).await }).await
     }
 
     async fn delete(&self, id: &AssetId) -> Result<(), AssetStoreError> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use yhub_store::BoxError;
 
 /// Why a request failed, as far as it matters to who asks.
@@ -15,6 +16,10 @@ pub(crate) enum Failure {
     NoBucket,
     /// There is no such upload; perhaps it has been completed.
     NoUpload,
+    /// The object is another one than the one that was asked for.
+    Changed,
+    /// The object ends before the range that was asked for begins.
+    OutOfRange,
     /// We may not.
     Denied(String),
     /// The service understands and does not do it.
@@ -33,6 +38,8 @@ impl Failure {
             (404, "NoSuchBucket") => Self::NoBucket,
             (404, "NoSuchUpload") => Self::NoUpload,
             (404, _) => Self::NotFound,
+            (412, _) => Self::Changed,
+            (416, _) => Self::OutOfRange,
             (501, _) => Self::Rejected(said),
             (408 | 429 | 500.., _) | (_, "RequestTimeout" | "SlowDown" | "InternalError" | "OperationAborted") => {
                 Self::Transient(said.into())
@@ -74,13 +81,33 @@ pub(crate) struct ListPage {
 #[derive(Clone)]
 pub(crate) struct Part(pub(crate) String);
 
+/// A range of an object.
+#[derive(Clone, Copy)]
+pub(crate) struct Range<'a> {
+    pub(crate) from: u64,
+    /// Not included. The object may end before.
+    pub(crate) upto: u64,
+    /// Of which object; if it is another one by now, that is [`Failure::Changed`].
+    pub(crate) e_tag: Option<&'a str>,
+}
+
+/// A range of an object, of which the body is not read yet.
+pub(crate) struct Opened {
+    /// How many bytes the whole object has.
+    pub(crate) size_bytes: u64,
+    pub(crate) e_tag: Option<String>,
+    /// How many bytes the body has. More than were asked for if the service knows no ranges: then it is the whole object.
+    pub(crate) following_bytes: u64,
+    pub(crate) body: BoxStream<'static, Result<Bytes, Failure>>,
+}
+
 /// Sends single requests to one bucket. Keys are sent as they are, whatever stands in them; see `keys` for those that are
 /// never asked for.
 #[async_trait]
 pub(crate) trait Client: Send + Sync {
     async fn head_bucket(&self) -> Result<(), Failure>;
     async fn create_bucket(&self) -> Result<(), Failure>;
-    async fn get(&self, key: &str, max_bytes: u64) -> Result<Bytes, Failure>;
+    async fn get(&self, key: &str, range: Range<'_>) -> Result<Opened, Failure>;
     async fn put(&self, key: &str, content: Bytes) -> Result<(), Failure>;
     async fn delete(&self, key: &str) -> Result<(), Failure>;
     async fn list(&self, prefix: &str, token: Option<&str>, max: usize) -> Result<ListPage, Failure>;
@@ -117,6 +144,8 @@ mod tests {
         assert!(matches!(of(404, ""), Failure::NotFound));
         assert!(matches!(of(404, "NoSuchBucket"), Failure::NoBucket));
         assert!(matches!(of(404, "NoSuchUpload"), Failure::NoUpload));
+        assert!(matches!(of(412, "PreconditionFailed"), Failure::Changed));
+        assert!(matches!(of(416, "InvalidRange"), Failure::OutOfRange));
         for (status, code) in [(500, "InternalError"), (503, "SlowDown"), (429, ""), (400, "RequestTimeout"), (200, "SlowDown")] {
             assert!(matches!(of(status, code), Failure::Transient(_)), "{status} {code}");
         }

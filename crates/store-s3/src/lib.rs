@@ -5,6 +5,7 @@
 
 mod assets;
 mod client;
+mod download;
 mod keys;
 mod options;
 mod retry;

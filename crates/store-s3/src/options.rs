@@ -63,13 +63,13 @@ pub struct S3Options {
     pub create_bucket: bool,
     /// An asset of more bytes is sent in parts.
     pub multipart_from_bytes: usize,
-    /// So many bytes a part has; at least 5 MiB, but for the last.
+    /// So many bytes a part has, of an upload or of an asset that is brought; at least 5 MiB, but for the last.
     pub part_bytes: usize,
     /// The most bytes that an asset may have.
     pub max_asset_bytes: u64,
     /// A connection that is not there after so long has failed.
     pub connect_timeout: Duration,
-    /// A request that is not answered wholly after so long has failed.
+    /// A request that is not answered wholly after so long has failed; of what is brought in parts, each is one.
     pub request_timeout: Duration,
     /// What fails for a while is tried so often, the first time included.
     pub attempts: u32,

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use object_store::{
-    ClientOptions, GetOptions, ObjectStore as _, ObjectStoreExt as _, PutPayload, RetryConfig,
+    ClientOptions, GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _, PutPayload, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
     client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService},
     multipart::{MultipartStore, PartId},
@@ -24,7 +24,7 @@ use yhub_tls::{RootCertStore, TrustError};
 
 use crate::{
     S3Options,
-    client::{Client, Failure, ListPage, Part, bucket_place, code_in},
+    client::{Client, Failure, ListPage, Opened, Part, Range, bucket_place, code_in},
 };
 
 /// How long a request that was signed may be sent.
@@ -118,13 +118,19 @@ impl Client for ObjectStoreClient {
         self.about_bucket(Method::PUT, &[], bucket_place(&self.region)).await.map(drop)
     }
 
-    async fn get(&self, key: &str, max_bytes: u64) -> Result<Bytes, Failure> {
-        let found = self.store.get_opts(&path(key), GetOptions::default()).await.map_err(failure)?;
-        // Before anything is reserved for it.
-        if found.meta.size > max_bytes {
-            return Err(Failure::TooLarge(found.meta.size));
-        }
-        found.bytes().await.map_err(failure)
+    async fn get(&self, key: &str, range: Range<'_>) -> Result<Opened, Failure> {
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range.from..range.upto)),
+            if_match: range.e_tag.map(str::to_owned),
+            ..GetOptions::default()
+        };
+        let found = self.store.get_opts(&path(key), options).await.map_err(failure)?;
+        Ok(Opened {
+            size_bytes: found.meta.size,
+            e_tag: found.meta.e_tag.clone(),
+            following_bytes: found.range.end.saturating_sub(found.range.start),
+            body: found.into_stream().map(|piece| piece.map_err(failure)).boxed(),
+        })
     }
 
     async fn put(&self, key: &str, content: Bytes) -> Result<(), Failure> {

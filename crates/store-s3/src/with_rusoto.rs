@@ -3,7 +3,7 @@
 use std::{panic, time::Duration};
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use hyper_of_rusoto::client::HttpConnector;
 use hyper_rustls::HttpsConnectorBuilder;
@@ -19,7 +19,7 @@ use yhub_store::AssetStoreError;
 
 use crate::{
     S3Options,
-    client::{Client, Failure, ListPage, Listed, Part, bucket_place},
+    client::{Client, Failure, ListPage, Listed, Opened, Part, Range, bucket_place},
     time::parse_ms,
 };
 
@@ -115,30 +115,32 @@ impl Client for RusotoClient {
         })
     }
 
-    async fn get(&self, key: &str, max_bytes: u64) -> Result<Bytes, Failure> {
-        let request = GetObjectRequest { bucket: self.bucket.clone(), key: key.to_owned(), ..Default::default() };
+    async fn get(&self, key: &str, range: Range<'_>) -> Result<Opened, Failure> {
+        let request = GetObjectRequest {
+            bucket: self.bucket.clone(),
+            key: key.to_owned(),
+            range: Some(format!("bytes={}-{}", range.from, range.upto.saturating_sub(1))),
+            if_match: range.e_tag.map(str::to_owned),
+            ..Default::default()
+        };
         let found = self.client.get_object(request).await.map_err(|error| {
             failure(error, |error| match error {
                 GetObjectError::NoSuchKey(_) => Failure::NotFound,
                 other => Failure::Rejected(other.to_string()),
             })
         })?;
-        let size_bytes = found.content_length.and_then(|length| u64::try_from(length).ok());
-        let size_bytes = size_bytes.ok_or_else(|| Failure::Rejected("an object without a length".to_owned()))?;
-        if size_bytes > max_bytes {
-            return Err(Failure::TooLarge(size_bytes));
-        }
-        let cut = || Failure::Transient(format!("an object of {size_bytes} bytes came in another length").into());
-        let mut content = BytesMut::with_capacity(usize::try_from(size_bytes).map_err(|_| Failure::TooLarge(size_bytes))?);
-        let mut pieces = found.body.unwrap_or_else(|| body(Bytes::new()));
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|error| Failure::Transient(error.into()))?;
-            if (content.len() + piece.len()) as u64 > size_bytes {
-                return Err(cut());
-            }
-            content.extend_from_slice(&piece);
-        }
-        if content.len() as u64 == size_bytes { Ok(content.freeze()) } else { Err(cut()) }
+        let following_bytes = found.content_length.and_then(|length| u64::try_from(length).ok());
+        let following_bytes = following_bytes.ok_or_else(|| Failure::Rejected("an object without a length".to_owned()))?;
+        let size_bytes = match &found.content_range {
+            None => following_bytes,
+            Some(range) => range
+                .rsplit_once('/')
+                .and_then(|(_, size)| size.parse().ok())
+                .ok_or_else(|| Failure::Rejected(format!("a range of an object without a length: {range:?}")))?,
+        };
+        let pieces = found.body.unwrap_or_else(|| body(Bytes::new()));
+        let body = pieces.map(|piece| piece.map_err(|error| Failure::Transient(error.into()))).boxed();
+        Ok(Opened { size_bytes, e_tag: found.e_tag, following_bytes, body })
     }
 
     async fn put(&self, key: &str, content: Bytes) -> Result<(), Failure> {

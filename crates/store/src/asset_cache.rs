@@ -18,10 +18,16 @@ use log::{info, warn};
 use tokio::time::timeout;
 use yhub_core::{Asset, AssetId, RoomId, TimeSource};
 
-use crate::{AssetStore, AssetStoreError, Branches, CacheKey, ResponseCache, ScanPage, Stored, StoredObject, StreamLogError};
+use crate::{
+    Allowance, AssetStore, AssetStoreError, Branches, Brought, CacheKey, ResponseCache, ScanPage, Stored, StoredObject,
+    StreamLogError,
+};
 
 /// What the keys of a shared cache call it.
 const ENDPOINT: &str = "asset";
+/// A shared cache hands out what it has without saying before how long it is. Longer assets have keys of their own there, at which
+/// only those look who may bring so much.
+const SHORT_BYTES: usize = 8 << 20;
 
 /// What is kept beside a [`CachedAssets`], and for how long.
 #[derive(Clone, Debug)]
@@ -79,32 +85,37 @@ impl CachedAssets {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn key(&self, id: &AssetId) -> CacheKey {
-        CacheKey {
-            room: id.room.clone(),
-            endpoint: ENDPOINT.to_owned(),
-            // References name the place, so other places have other answers.
-            arguments: vec![self.inner.name().to_owned(), id.to_string()],
-        }
+    fn key(&self, id: &AssetId, is_short: bool) -> CacheKey {
+        // References name the place, so other places have other answers.
+        let mut arguments = vec![self.inner.name().to_owned(), id.to_string()];
+        arguments.extend((!is_short).then(|| "long".to_owned()));
+        CacheKey { room: id.room.clone(), endpoint: ENDPOINT.to_owned(), arguments }
     }
 
-    async fn in_shared(&self, id: &AssetId) -> Option<Bytes> {
+    async fn in_shared(&self, id: &AssetId, allowance: &Allowance) -> Option<Bytes> {
         let shared = self.shared.as_ref()?;
-        let found = self.asked(shared.cached(&self.key(id))).await.flatten()?;
+        let at = async |is_short| self.asked(shared.cached(&self.key(id, is_short))).await.flatten();
+        let found = match at(true).await {
+            None if allowance.left() > SHORT_BYTES as u64 => at(false).await,
+            found => found,
+        }?;
         // Others write there as well: what is no asset is not handed on.
         Asset::decode(&found).is_ok().then_some(found)
     }
 
     async fn put_into_shared(&self, id: &AssetId, asset: Bytes) {
         if let Some(shared) = &self.shared {
-            self.asked(shared.cache(&self.key(id), asset, self.options.ttl)).await;
+            let key = self.key(id, asset.len() <= SHORT_BYTES);
+            self.asked(shared.cache(&key, asset, self.options.ttl)).await;
         }
     }
 
     async fn forget(&self, id: &AssetId) {
         self.memory().forget(id);
         if let Some(shared) = &self.shared {
-            self.asked(shared.release(&self.key(id))).await;
+            for is_short in [true, false] {
+                self.asked(shared.release(&self.key(id, is_short))).await;
+            }
             // Somebody may have brought it from there into the memory since.
             self.memory().forget(id);
         }
@@ -146,21 +157,23 @@ impl AssetStore for CachedAssets {
         stored
     }
 
-    async fn retrieve(&self, id: &AssetId) -> Result<Option<Bytes>, AssetStoreError> {
+    async fn retrieve_within(&self, id: &AssetId, allowance: &Allowance) -> Result<Option<Brought<Bytes>>, AssetStoreError> {
         if !self.options.branches.have(&id.room) {
-            return self.inner.retrieve(id).await;
+            return self.inner.retrieve_within(id, allowance).await;
         }
+        let allowed = |asset: Bytes| match asset.len() as u64 {
+            size_bytes if !allowance.take(size_bytes) => Brought::TooLong { size_bytes },
+            _ => Brought::Whole(asset),
+        };
         let (found, seen) = self.memory().get(id, self.time.now_ms());
         if let Some(found) = found {
-            return Ok(Some(found));
+            return Ok(Some(allowed(found)));
         }
-        let (found, was_shared) = match self.in_shared(id).await {
-            Some(found) => (found, true),
-            None => match self.inner.retrieve(id).await? {
-                Some(found) => (found, false),
-                None => return Ok(None),
-            },
+        let (brought, was_shared) = match self.in_shared(id, allowance).await {
+            Some(found) => (Some(allowed(found)), true),
+            None => (self.inner.retrieve_within(id, allowance).await?, false),
         };
+        let Some(Brought::Whole(found)) = brought else { return Ok(brought) };
         if found.len() <= self.options.max_asset_bytes {
             let until_ms = self.time.now_ms().saturating_add(u64::try_from(self.options.ttl.as_millis()).unwrap_or(u64::MAX));
             let is_current = self.memory().put(id, &found, until_ms, seen, self.options.memory_bytes);
@@ -172,7 +185,7 @@ impl AssetStore for CachedAssets {
                 }
             }
         }
-        Ok(Some(found))
+        Ok(Some(Brought::Whole(found)))
     }
 
     async fn delete(&self, id: &AssetId) -> Result<(), AssetStoreError> {

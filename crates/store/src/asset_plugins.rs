@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use yhub_core::{Asset, AssetId};
 
-use crate::{AssetStore, AssetStoreError, Stored, discards::Discards};
+use crate::{Allowance, AssetStore, AssetStoreError, Brought, Stored, discards::Discards};
 
 /// What a column of a version row is to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,17 +88,23 @@ impl AssetPlugins {
         found.ok_or_else(|| AssetStoreError::Missing { at: store.name().to_owned(), id: id.clone() })
     }
 
-    /// The asset of a column that was decoded: itself, or the one that it refers to.
+    /// The asset of a column that was decoded: itself, or the one that it refers to, if `allowance` allows it. What is brought is
+    /// taken from there.
     ///
     /// # Errors
     /// As [`Self::retrieve`], and [`AssetStoreError::Corrupt`] if what is there is no asset, or once more a reference.
-    pub async fn resolve(&self, id: &AssetId, column: Asset) -> Result<Asset, AssetStoreError> {
-        let Asset::Retrievable { plugin } = column else { return Ok(column) };
-        let bytes = self.retrieve(id, &plugin).await?;
+    pub async fn resolve(&self, id: &AssetId, column: Asset, allowance: &Allowance) -> Result<Brought<Asset>, AssetStoreError> {
+        let Asset::Retrievable { plugin } = column else { return Ok(Brought::Whole(column)) };
+        let store = self.known(id, &plugin)?;
+        let bytes = match store.retrieve_within(id, allowance).await? {
+            Some(Brought::Whole(bytes)) => bytes,
+            Some(Brought::TooLong { size_bytes }) => return Ok(Brought::TooLong { size_bytes }),
+            None => return Err(AssetStoreError::Missing { at: store.name().to_owned(), id: id.clone() }),
+        };
         let damaged = |what: String| AssetStoreError::Corrupt { at: plugin.clone(), id: id.clone(), what };
         match Asset::decode(&bytes).map_err(|error| damaged(error.to_string()))? {
             Asset::Retrievable { .. } => Err(damaged("it is a reference in place of an asset".to_owned())),
-            asset => Ok(asset),
+            asset => Ok(Brought::Whole(asset)),
         }
     }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use yhub_core::{AssetId, RoomId};
 
-use crate::{AssetStoreError, ScanPage};
+use crate::{Allowance, AssetStoreError, Brought, ScanPage};
 
 /// How [`AssetStore::store`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +53,21 @@ pub trait AssetStore: Send + Sync + 'static {
     /// the place survives, and can be read.
     async fn store(&self, id: &AssetId, asset: &Bytes) -> Result<Stored, AssetStoreError>;
 
-    /// Brings an asset; `None` if there is none of that id.
-    async fn retrieve(&self, id: &AssetId) -> Result<Option<Bytes>, AssetStoreError>;
+    /// Brings an asset that `allowance` allows, and takes its bytes from there; `None` if there is none of that id. How long it is
+    /// is learned first: of one that is too long no more is read than that.
+    async fn retrieve_within(&self, id: &AssetId, allowance: &Allowance) -> Result<Option<Brought<Bytes>>, AssetStoreError>;
+
+    /// Brings an asset, however long it is.
+    async fn retrieve(&self, id: &AssetId) -> Result<Option<Bytes>, AssetStoreError> {
+        Ok(match self.retrieve_within(id, &Allowance::unlimited()).await? {
+            Some(Brought::Whole(asset)) => Some(asset),
+            None => None,
+            Some(Brought::TooLong { size_bytes }) => {
+                let (at, id) = (self.name().to_owned(), id.clone());
+                return Err(AssetStoreError::TooLarge { at, id, size_bytes, bound_bytes: u64::MAX });
+            }
+        })
+    }
 
     /// Deletes an asset. One that is not there is deleted.
     async fn delete(&self, id: &AssetId) -> Result<(), AssetStoreError>;

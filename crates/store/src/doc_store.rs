@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use yhub_core::{RoomId, StreamClock};
 
-use crate::{AuditRecord, DocStoreError, QuarantineId, TaskEpoch};
+use crate::{AuditRecord, Brought, DocStoreError, QuarantineId, TaskEpoch};
 
 /// Which of the four assets of a version row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,6 +94,13 @@ pub struct StoredRoom {
     pub quarantined: Vec<QuarantineId>,
 }
 
+impl StoredRoom {
+    /// How many bytes the assets have that were brought along.
+    pub fn size_bytes(&self) -> u64 {
+        self.rows.iter().flat_map(|row| &row.assets).flatten().map(|asset| asset.len() as u64).sum()
+    }
+}
+
 /// A version row to insert.
 #[derive(Clone, Debug)]
 pub struct StoreVersion {
@@ -151,6 +158,22 @@ pub trait DocStore: Send + Sync + 'static {
     /// The same, but rows that were made after `upto_ms` ([`VersionRow::created_ms`]) come without their assets. Who looks for
     /// what a room lacks up to then has no use for those of a room that lacks nothing.
     async fn read_upto(&self, room: &RoomId, assets: AssetSelection, upto_ms: u64) -> Result<StoredRoom, DocStoreError>;
+
+    /// The same if the selected assets have at most `max_bytes` together, as they lie in their rows; otherwise none is read, and the
+    /// answer says how long they are. All of that is of one moment, too.
+    ///
+    /// An engine that does not know how long something is that it has not read does as is done here.
+    async fn read_within(
+        &self,
+        room: &RoomId,
+        assets: AssetSelection,
+        upto_ms: u64,
+        max_bytes: u64,
+    ) -> Result<Brought<StoredRoom>, DocStoreError> {
+        let stored = self.read_upto(room, assets, upto_ms).await?;
+        let size_bytes = stored.size_bytes();
+        Ok(if size_bytes <= max_bytes { Brought::Whole(stored) } else { Brought::TooLong { size_bytes } })
+    }
 
     /// Inserts a version row and deletes the rows it replaces, in one transaction. The barrier of hard deletion is part
     /// of the INSERT.

@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use yhub_core::{RoomId, StreamClock};
 
 use crate::{
-    Append, AssetSelection, AuditRecord, BoxError, Completed, DocStore, DocStoreError, QuarantineId, ReadLimit, ReadPage,
-    StoreOutcome, StoreVersion, StoredRoom, StreamLog, StreamLogError, Tail, TailControl, TailEvent, Task, TaskEpoch, TaskId,
-    Tombstone, TombstoneOutcome, WorkerId,
+    Append, AssetSelection, AuditRecord, BoxError, Brought, Completed, DocStore, DocStoreError, QuarantineId, ReadLimit,
+    ReadPage, StoreOutcome, StoreVersion, StoredRoom, StreamLog, StreamLogError, Tail, TailControl, TailEvent, Task, TaskEpoch,
+    TaskId, Tombstone, TombstoneOutcome, WorkerId,
 };
 
 pub use assets::{AssetMethod, FaultyAssetStore};
@@ -357,6 +357,16 @@ impl FaultyDocStore {
 impl DocStore for FaultyDocStore {
     async fn read_upto(&self, room: &RoomId, assets: AssetSelection, upto_ms: u64) -> Result<StoredRoom, DocStoreError> {
         self.plan.run(DocMethod::Read, self.docs.read_upto(room, assets, upto_ms), doc_failure).await
+    }
+
+    async fn read_within(
+        &self,
+        room: &RoomId,
+        assets: AssetSelection,
+        upto_ms: u64,
+        max_bytes: u64,
+    ) -> Result<Brought<StoredRoom>, DocStoreError> {
+        self.plan.run(DocMethod::Read, self.docs.read_within(room, assets, upto_ms, max_bytes), doc_failure).await
     }
 
     async fn store(&self, version: StoreVersion) -> Result<StoreOutcome, DocStoreError> {

@@ -2,6 +2,7 @@
 //!
 //! An engine is correct when it passes the conformance suite; nothing outside relies on more than the suite proves.
 
+mod allowance;
 mod asset_cache;
 mod asset_plugins;
 mod asset_store;
@@ -24,6 +25,7 @@ pub mod testsuite;
 mod ticket_store;
 mod token_store;
 
+pub use allowance::{Allowance, Brought};
 pub use asset_cache::{AssetCacheOptions, CachedAssets};
 pub use asset_plugins::{AssetPlugins, Column};
 pub use asset_store::{AssetStore, Branches, Stored, StoredName, StoredObject};

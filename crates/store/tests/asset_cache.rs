@@ -245,8 +245,12 @@ impl AssetStore for Slow {
         self.inner.store(id, asset).await
     }
 
-    async fn retrieve(&self, id: &AssetId) -> Result<Option<Bytes>, yhub_store::AssetStoreError> {
-        let found = self.inner.retrieve(id).await;
+    async fn retrieve_within(
+        &self,
+        id: &AssetId,
+        allowance: &yhub_store::Allowance,
+    ) -> Result<Option<yhub_store::Brought<Bytes>>, yhub_store::AssetStoreError> {
+        let found = self.inner.retrieve_within(id, allowance).await;
         self.asked.notify_one();
         self.answers.acquire().await.expect("it is never closed").forget();
         found

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use yhub_core::{Asset, AssetId, AssetIdKind, RoomId};
 use yhub_store::{
-    AssetPlugins, AssetStore, AssetStoreError, Branches, Column,
+    Allowance, AssetPlugins, AssetStore, AssetStoreError, Branches, Brought, Column,
     faults::{AssetMethod, Fault, FaultPlan, FaultyAssetStore},
     testsuite::MemoryAssets,
 };
@@ -103,13 +103,17 @@ async fn a_column_is_resolved_to_the_asset_it_refers_to() {
     let Chain { plugins, stores, .. } = chain();
     let id = id_of("main", 1);
     let inline = Asset::decode(&asset()).unwrap();
-    assert_eq!(plugins.resolve(&id, inline.clone()).await.unwrap(), inline);
+    let all = Allowance::unlimited();
+    assert_eq!(plugins.resolve(&id, inline.clone(), &Allowance::of(0)).await.unwrap(), Brought::Whole(inline.clone()));
     let column = plugins.store(&id, asset()).await.unwrap();
     let column = Asset::decode(&column.bytes).unwrap();
-    assert_eq!(plugins.resolve(&id, column.clone()).await.unwrap(), inline);
+    assert_eq!(plugins.resolve(&id, column.clone(), &all).await.unwrap(), Brought::Whole(inline));
+    let size_bytes = asset().len() as u64;
+    let too_long = plugins.resolve(&id, column.clone(), &Allowance::of(size_bytes - 1)).await.unwrap();
+    assert_eq!(too_long, Brought::TooLong { size_bytes });
     for damaged in [Bytes::from_static(b"no asset"), reference("First:v1").bytes] {
         stores[0].store(&id, &damaged).await.unwrap();
-        let error = plugins.resolve(&id, column.clone()).await.unwrap_err();
+        let error = plugins.resolve(&id, column.clone(), &all).await.unwrap_err();
         assert!(matches!(error, AssetStoreError::Corrupt { .. }), "{error}");
     }
 }

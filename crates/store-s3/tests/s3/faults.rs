@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use yhub_store::{AssetStore, AssetStoreError, Stored};
+use yhub_store::{Allowance, AssetStore, AssetStoreError, Brought, Stored};
 use yhub_store_s3::{S3Assets, S3Options};
 use yhub_testkit::{
     Proxy,
     ports::free_addr,
     servers::{Direction, S3, S3Fault},
-    within,
+    until, within,
 };
 
 use crate::{BUCKET, CLIENTS, asset, connect, id, open, options, server};
@@ -117,6 +117,92 @@ async fn what_a_service_cannot_do_now_is_done_later() {
         server.fault(S3Fault::CutWithin, 3, "GET");
         assets.store(&id("big"), &big).await.unwrap();
         assert!(assets.retrieve(&id("big")).await.unwrap() == Some(big.clone()), "{client:?}");
+    }
+}
+
+/// The ranges of all requests for an object since `before`, without the word before them.
+fn ranges(server: &S3, before: usize) -> Vec<String> {
+    let requests = server.requests();
+    requests[before..].iter().filter_map(|line| Some(line.split_once(" bytes=")?.1.to_owned())).collect()
+}
+
+#[tokio::test]
+async fn a_range_that_breaks_is_brought_again_and_the_others_are_not() {
+    for client in CLIENTS {
+        let server = server().await;
+        let ranged = S3Options { part_bytes: 5 << 20, ..options(client, &server.endpoint()) };
+        let assets = open(ranged).await;
+        let big = asset(13 << 20);
+        assets.store(&id("big"), &big).await.unwrap();
+        let expected = ["0-5242879", "5242880-10485759", "10485760-15728639"];
+        let before = server.requests().len();
+        assert!(assets.retrieve(&id("big")).await.unwrap() == Some(big.clone()), "{client:?}");
+        assert_eq!(ranges(&server, before), expected, "{client:?}");
+        for fault in [S3Fault::SlowDown, S3Fault::CutBefore, S3Fault::CutWithin] {
+            server.fault(fault, 4, "bytes=5242880-");
+            let before = server.requests().len();
+            assert!(assets.retrieve(&id("big")).await.unwrap() == Some(big.clone()), "{client:?} {fault:?}");
+            let mut again = vec![expected[0]];
+            again.extend([expected[1]; 5]);
+            again.push(expected[2]);
+            assert_eq!(ranges(&server, before), again, "{client:?} {fault:?}");
+        }
+        // As often as one tries, each range: together that is more.
+        for (n, range) in ["bytes=0-", "bytes=5242880-", "bytes=10485760-"].into_iter().enumerate() {
+            server.fault(S3Fault::CutWithin, 2 + n, range);
+        }
+        assert!(assets.retrieve(&id("big")).await.unwrap() == Some(big.clone()), "{client:?}");
+        server.fault(S3Fault::CutWithin, usize::MAX, "bytes=10485760-");
+        assert!(assets.retrieve(&id("big")).await.unwrap_err().is_transient(), "{client:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_is_replaced_between_two_ranges_is_the_old_or_the_new_one() {
+    for client in CLIENTS {
+        let server = server().await;
+        let ranged =
+            S3Options { part_bytes: 5 << 20, first_backoff: Duration::from_millis(50), ..options(client, &server.endpoint()) };
+        let assets = std::sync::Arc::new(open(ranged).await);
+        for new in [asset(12 << 20), asset(13 << 20), asset(1_000)] {
+            let old = asset((12 << 20) - 7);
+            server.put(BUCKET, &id("a").to_string(), old);
+            let before = server.requests().len();
+            server.fault(S3Fault::SlowDown, 1, "bytes=5242880-");
+            let retrieving = tokio::spawn({
+                let assets = assets.clone();
+                async move { assets.retrieve(&id("a")).await }
+            });
+            until("the second range", async || (ranges(&server, before).len() >= 2).then_some(())).await;
+            server.put(BUCKET, &id("a").to_string(), new.clone());
+            assert!(retrieving.await.unwrap().unwrap() == Some(new), "{client:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_object_without_bytes_comes_without_bytes() {
+    for client in CLIENTS {
+        let server = server().await;
+        let assets = connect(client, &server).await;
+        server.put(BUCKET, &id("a").to_string(), Vec::new());
+        assert_eq!(assets.retrieve(&id("a")).await.unwrap(), Some(Vec::new().into()), "{client:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_an_asset_that_is_longer_than_allowed_no_second_range_is_asked_for() {
+    for client in CLIENTS {
+        let server = server().await;
+        let assets = connect(client, &server).await;
+        let big = asset(20 << 20);
+        server.put(BUCKET, &id("a").to_string(), big.clone());
+        // Its body never comes; its length does.
+        server.fault(S3Fault::CutWithin, usize::MAX, "GET");
+        let before = server.requests().len();
+        let found = assets.retrieve_within(&id("a"), &Allowance::of(8 << 20)).await.unwrap();
+        assert_eq!(found, Some(Brought::TooLong { size_bytes: big.len() as u64 }), "{client:?}");
+        assert_eq!(ranges(&server, before).len(), 1, "{client:?}");
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use yhub_core::{AssetId, RoomId};
 
 use super::{Asked, FaultPlan};
-use crate::{AssetStore, AssetStoreError, BoxError, ScanPage, Stored, StoredObject};
+use crate::{Allowance, AssetStore, AssetStoreError, BoxError, Brought, ScanPage, Stored, StoredObject};
 
 /// A method of [`AssetStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,8 +52,8 @@ impl AssetStore for FaultyAssetStore {
         self.plan.run(AssetMethod::Store, self.assets.store(id, asset), asset_failure).await
     }
 
-    async fn retrieve(&self, id: &AssetId) -> Result<Option<Bytes>, AssetStoreError> {
-        self.plan.run(AssetMethod::Retrieve, self.assets.retrieve(id), asset_failure).await
+    async fn retrieve_within(&self, id: &AssetId, allowance: &Allowance) -> Result<Option<Brought<Bytes>>, AssetStoreError> {
+        self.plan.run(AssetMethod::Retrieve, self.assets.retrieve_within(id, allowance), asset_failure).await
     }
 
     async fn delete(&self, id: &AssetId) -> Result<(), AssetStoreError> {

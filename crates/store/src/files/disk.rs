@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use yhub_core::{AssetId, RoomId};
 
 use super::record::Header;
-use crate::{ScanPage, StoredName, StoredObject};
+use crate::{Allowance, Brought, ScanPage, StoredName, StoredObject};
 
 const TMP: &str = "tmp";
 
@@ -91,7 +91,7 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) fn read(&self, id: &AssetId, max_bytes: u64) -> Result<Option<Bytes>, Failure> {
+    pub(super) fn read(&self, id: &AssetId, max_bytes: u64, allowance: &Allowance) -> Result<Option<Brought<Bytes>>, Failure> {
         let path = self.file(id);
         let mut file = match File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return self.gone(),
@@ -111,9 +111,16 @@ impl Disk {
         if header.asset_bytes > max_bytes {
             return Err(Failure::TooLarge { id: id.clone(), size_bytes: header.asset_bytes });
         }
+        if !allowance.take(header.asset_bytes) {
+            return Ok(Some(Brought::TooLong { size_bytes: header.asset_bytes }));
+        }
         let mut asset = Vec::with_capacity(usize::try_from(header.asset_bytes).map_err(io::Error::other)?);
         file.read_to_end(&mut asset)?;
-        if header.fits(&asset) { Ok(Some(asset.into())) } else { Err(damaged("its checksum is wrong".to_owned())) }
+        if header.fits(&asset) {
+            Ok(Some(Brought::Whole(asset.into())))
+        } else {
+            Err(damaged("its checksum is wrong".to_owned()))
+        }
     }
 
     /// A file is not there. If the directory of all of them is not there either, that says nothing about the file: perhaps

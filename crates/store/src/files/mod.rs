@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use yhub_core::{AssetId, RoomId, TimeSource};
 
-use crate::{AssetStore, AssetStoreError, Branches, ScanPage, Stored, StoredObject};
+use crate::{Allowance, AssetStore, AssetStoreError, Branches, Brought, ScanPage, Stored, StoredObject};
 use disk::{Disk, Failure};
 
 /// How the assets of a directory are kept.
@@ -137,9 +137,9 @@ impl AssetStore for FileAssets {
         Ok(Stored::Here)
     }
 
-    async fn retrieve(&self, id: &AssetId) -> Result<Option<Bytes>, AssetStoreError> {
-        let (id, max_bytes) = (id.clone(), self.max_asset_bytes);
-        self.blocking(move |disk| disk.read(&id, max_bytes)).await
+    async fn retrieve_within(&self, id: &AssetId, allowance: &Allowance) -> Result<Option<Brought<Bytes>>, AssetStoreError> {
+        let (id, max_bytes, allowance) = (id.clone(), self.max_asset_bytes, allowance.clone());
+        self.blocking(move |disk| disk.read(&id, max_bytes, &allowance)).await
     }
 
     async fn delete(&self, id: &AssetId) -> Result<(), AssetStoreError> {

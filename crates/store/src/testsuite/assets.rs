@@ -13,7 +13,7 @@ use super::{
     AssetStoreRig,
     support::{odd_rooms, room},
 };
-use crate::{AssetStore, Stored, StoredName, StoredObject};
+use crate::{Allowance, AssetStore, Brought, Stored, StoredName, StoredObject};
 
 const KINDS: [AssetIdKind; 4] =
     [AssetIdKind::YDoc { gc: true }, AssetIdKind::YDoc { gc: false }, AssetIdKind::ContentMap, AssetIdKind::ContentIds];
@@ -147,6 +147,35 @@ pub async fn what_is_deleted_is_gone(rig: AssetStoreRig) {
     }
     rig.delete(&map_of(&room(9), "1-0")).await;
     assert!(rig.list(None, 10).await.is_empty());
+}
+
+/// Of several who share an allowance each takes what it brings; who would bring more than is left brings nothing, takes nothing, and
+/// is told how long it is. Asked again, because it may be kept somewhere then.
+pub async fn what_is_longer_than_allowed_stays(rig: AssetStoreRig) {
+    let assets = [asset("short"), asset(noise(100_000, 3)), asset(noise(9 << 20, 4))];
+    let ids = [0, 1, 2].map(|n| map_of(&room(1), &format!("{n}-0")));
+    for (id, asset) in ids.iter().zip(&assets) {
+        rig.put(id, asset).await;
+    }
+    let sizes = assets.each_ref().map(|asset| asset.len() as u64);
+    for _ in 0..2 {
+        for ((id, asset), size_bytes) in ids.iter().zip(&assets).zip(sizes) {
+            let (short, enough) = (Allowance::of(size_bytes - 1), Allowance::of(2 * size_bytes - 1));
+            let bring = async |allowance| rig.assets().retrieve_within(id, allowance).await.expect("an asset is looked for");
+            let too_long = Some(Brought::TooLong { size_bytes });
+            assert!(bring(&short).await == too_long, "{size_bytes} bytes come where one fewer was allowed");
+            assert_eq!(short.left(), size_bytes - 1);
+            assert!(bring(&enough).await == Some(Brought::Whole(asset.clone())), "{size_bytes} bytes");
+            assert_eq!(enough.left(), size_bytes - 1);
+            assert!(bring(&enough).await == too_long, "{size_bytes} bytes come twice");
+        }
+    }
+    let (all, unknown) = (Allowance::of(sizes.iter().sum()), map_of(&room(2), "0-0"));
+    let bring = |id| rig.assets().retrieve_within(id, &all);
+    let brought = futures_util::future::try_join_all([&unknown, &ids[0], &ids[1], &ids[2]].map(bring)).await;
+    let [none, rest @ ..] = &brought.expect("assets are looked for")[..] else { panic!("four were asked for") };
+    assert!(none.is_none() && rest.iter().zip(&assets).all(|(found, asset)| *found == Some(Brought::Whole(asset.clone()))));
+    assert_eq!(all.left(), 0);
 }
 
 /// 40 MB come back whole, and are listed as so many.

@@ -7,7 +7,9 @@ use super::{
     DocStoreRig,
     support::{odd_rooms, room},
 };
-use crate::{AssetKind, AssetSelection, DocStore, DocStoreError, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, VersionRow};
+use crate::{
+    AssetKind, AssetSelection, Brought, DocStore, DocStoreError, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, VersionRow,
+};
 
 /// A version of `room` at `clock` whose assets say so, under epoch 1.
 pub(super) fn version(room: &RoomId, clock: StreamClock) -> StoreVersion {
@@ -92,6 +94,41 @@ pub async fn assets_of_later_rows_stay(rig: DocStoreRig) {
         let found = rig.docs.read_upto(&room(1), AssetSelection::NONE, upto_ms).await.expect("read");
         assert!(found.rows.iter().flat_map(|row| &row.assets).all(Option::is_none), "up to {upto_ms}");
     }
+}
+
+/// What is selected comes if all of it together may; otherwise nothing does, and it is said how long it is. Rows that were made later
+/// have no part in it, and of what is not selected the length does not count.
+pub async fn what_is_longer_than_allowed_stays(rig: DocStoreRig) {
+    let long = |ms: u64, lengths: [usize; 4]| StoreVersion {
+        assets: lengths.map(|length| Bytes::from(vec![b'x'; length])),
+        ..version(&room(1), at(ms, 0))
+    };
+    let versions = [long(4, [100, 2_000, 0, 7]), long(5, [300, 40_000, 11, 0]), long(6, [5_000_000, 0, 0, 1])];
+    for version in &versions {
+        store(rig.docs.as_ref(), version.clone()).await;
+    }
+    let of = AssetSelection::of;
+    for (wanted, upto_ms, size_bytes) in [
+        (of(&[AssetKind::GcDoc]), 4, 100),
+        (of(&[AssetKind::GcDoc]), 5, 400),
+        (of(&[AssetKind::GcDoc]), u64::MAX, 5_000_400),
+        (of(&[AssetKind::NongcDoc, AssetKind::ContentIds]), u64::MAX, 42_008),
+        (of(&[AssetKind::ContentMap]), 4, 0),
+        (AssetSelection::ALL, 5, 42_418),
+        (AssetSelection::ALL, 3, 0),
+        (AssetSelection::NONE, u64::MAX, 0),
+    ] {
+        let expected = rig.docs.read_upto(&room(1), wanted, upto_ms).await.expect("read");
+        assert_eq!((expected.size_bytes(), expected.rows.len()), (size_bytes, 3), "{wanted:?} up to {upto_ms}");
+        for max_bytes in [0, size_bytes.saturating_sub(1), size_bytes, size_bytes + 1, u64::MAX] {
+            let found = rig.docs.read_within(&room(1), wanted, upto_ms, max_bytes).await.expect("read");
+            let whole = size_bytes <= max_bytes;
+            let expected = if whole { Brought::Whole(expected.clone()) } else { Brought::TooLong { size_bytes } };
+            assert!(found == expected, "{wanted:?} up to {upto_ms}, at most {max_bytes} of {size_bytes}: whole: {whole}");
+        }
+    }
+    let unknown = rig.docs.read_within(&room(2), AssetSelection::ALL, u64::MAX, 0).await.expect("read");
+    assert_eq!(unknown, Brought::Whole(StoredRoom::default()));
 }
 
 /// Oldest first, by number and not by text.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use yhub_core::{AssetId, RoomId};
 
-use crate::{AssetStore, AssetStoreError, Branches, ScanPage, Stored, StoredName, StoredObject};
+use crate::{Allowance, AssetStore, AssetStoreError, Branches, Brought, ScanPage, Stored, StoredName, StoredObject};
 
 /// Assets in memory.
 pub struct MemoryAssets {
@@ -52,8 +52,11 @@ impl AssetStore for MemoryAssets {
         Ok(Stored::Here)
     }
 
-    async fn retrieve(&self, id: &AssetId) -> Result<Option<Bytes>, AssetStoreError> {
-        Ok(self.lock().get(&id.to_string()).map(|(_, asset)| asset.clone()))
+    async fn retrieve_within(&self, id: &AssetId, allowance: &Allowance) -> Result<Option<Brought<Bytes>>, AssetStoreError> {
+        Ok(self.lock().get(&id.to_string()).map(|(_, asset)| match asset.len() as u64 {
+            size_bytes if !allowance.take(size_bytes) => Brought::TooLong { size_bytes },
+            _ => Brought::Whole(asset.clone()),
+        }))
     }
 
     async fn delete(&self, id: &AssetId) -> Result<(), AssetStoreError> {

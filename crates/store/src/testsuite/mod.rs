@@ -234,7 +234,7 @@ macro_rules! doc_store_conformance {
     ($rig:expr) => {
         $crate::conformance_cases!($rig;
             docs_rows: an_unknown_room_is_empty, bytes_come_back_exactly, only_what_is_selected_comes,
-            assets_of_later_rows_stay,
+            assets_of_later_rows_stay, what_is_longer_than_allowed_stays,
             rows_order_as_numbers, replaced_rows_are_gone, its_own_key_is_not_replaced, a_row_that_is_there_is_left_alone,
             which_columns_are_references, odd_room_names_are_kept_apart, a_name_with_nul_is_kept_or_refused,
             big_assets_are_whole, hundreds_of_rows_are_replaced_at_once, check_answers;
@@ -299,7 +299,7 @@ macro_rules! asset_store_conformance {
     ($rig:expr) => {
         $crate::conformance_cases!($rig;
             assets: an_unknown_asset_is_none, assets_come_back_exactly, the_next_takes_the_place, what_is_deleted_is_gone,
-            big_assets_are_whole, odd_names_are_kept_apart, what_is_passed_on_is_not_there, a_room_is_listed_without_others,
+            what_is_longer_than_allowed_stays, big_assets_are_whole, odd_names_are_kept_apart, what_is_passed_on_is_not_there, a_room_is_listed_without_others,
             listings_come_in_pages, a_listing_says_what_is_there, what_is_listed_can_be_deleted_meanwhile,
             stores_at_once_leave_one_whole, a_cancelled_store_is_whole_or_absent, preparing_again_changes_nothing,
             check_answers;

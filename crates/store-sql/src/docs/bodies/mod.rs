@@ -34,7 +34,7 @@ mod versions;
 use async_trait::async_trait;
 use yhub_core::RoomId;
 use yhub_store::{
-    AssetSelection, AuditRecord, DocStore, DocStoreError, FailureReport, FailureStore, FailureTally, Page, QuarantineId,
+    AssetSelection, AuditRecord, Brought, DocStore, DocStoreError, FailureReport, FailureStore, FailureTally, Page, QuarantineId,
     QuarantineRecord, RoomFailure, StoreOutcome, StoreVersion, StoredRoom, TaskEpoch, Tombstone, TombstoneOutcome,
 };
 
@@ -42,7 +42,7 @@ use self::versions::NewVersion;
 use super::{Conn, Db, Engine, together};
 use crate::docs::{
     Access, Stop,
-    records::{number, quarantine_records, room_failure, version_rows},
+    records::{StoredQuarantine, StoredVersion, number, quarantine_records, room_failure, version_rows},
 };
 
 #[async_trait]
@@ -61,8 +61,40 @@ impl DocStore for Engine {
             })
         });
         let (rows, tombstone, quarantined) = found.await?;
-        let quarantined = quarantine_records(quarantined)?.into_iter().map(|record| record.id).collect();
-        Ok(StoredRoom { rows: version_rows(room, rows)?, tombstone, quarantined })
+        stored_room(room, rows, tombstone, quarantined)
+    }
+
+    async fn read_within(
+        &self,
+        room: &RoomId,
+        assets: AssetSelection,
+        upto_ms: u64,
+        max_bytes: u64,
+    ) -> Result<Brought<StoredRoom>, DocStoreError> {
+        if assets == AssetSelection::NONE || max_bytes == u64::MAX {
+            return self.read_upto(room, assets, upto_ms).await.map(Brought::Whole);
+        }
+        let of = room.clone();
+        let found = self.within(Some(room), Access::Read, move |tx| {
+            Box::pin(async move {
+                // The lengths with what is short anyway, so that usually one answer more is waited for, and no more.
+                let (size_bytes, tombstone, quarantined) = together!(
+                    tx,
+                    versions::size_bytes(&of, assets, number(upto_ms)),
+                    versions::tombstone(&of),
+                    failures::quarantines_of(&of)
+                );
+                if size_bytes > max_bytes {
+                    return Ok(Err(size_bytes));
+                }
+                Ok(Ok((versions::versions(tx, &of, assets, number(upto_ms)).await?, tombstone, quarantined)))
+            })
+        });
+        let (rows, tombstone, quarantined) = match found.await? {
+            Ok(found) => found,
+            Err(size_bytes) => return Ok(Brought::TooLong { size_bytes }),
+        };
+        stored_room(room, rows, tombstone, quarantined).map(Brought::Whole)
     }
 
     async fn store(&self, version: StoreVersion) -> Result<StoreOutcome, DocStoreError> {
@@ -109,6 +141,16 @@ impl DocStore for Engine {
         })
         .await
     }
+}
+
+fn stored_room(
+    room: &RoomId,
+    rows: Vec<StoredVersion>,
+    tombstone: Option<Tombstone>,
+    quarantined: Vec<StoredQuarantine>,
+) -> Result<StoredRoom, DocStoreError> {
+    let quarantined = quarantine_records(quarantined)?.into_iter().map(|record| record.id).collect();
+    Ok(StoredRoom { rows: version_rows(room, rows)?, tombstone, quarantined })
 }
 
 /// Fails unless every column of every table is there and may be read.

@@ -13,12 +13,37 @@ use yhub_store::{Asset4, AssetSelection, Tombstone};
 
 use super::Conn;
 use crate::{
-    docs::records::{StoredVersion, kept},
-    schema::documents::{yhub_room_epochs_v1 as epochs, yhub_ydoc_tombstones_v1 as tombstones, yhub_ydoc_v1 as versions},
+    docs::records::{StoredSizes, StoredVersion, kept},
+    schema::documents::{length, yhub_room_epochs_v1 as epochs, yhub_ydoc_tombstones_v1 as tombstones, yhub_ydoc_v1 as versions},
 };
 
 /// So many keys go into one statement.
 const KEYS_AT_ONCE: usize = 500;
+
+/// Which of the four columns of a row are looked at: those in `wanted`, unless the row was made after `upto_ms`.
+macro_rules! wanted {
+    ($wanted:expr, $upto_ms:expr) => {
+        $wanted.0.map(|wanted| wanted.into_sql::<Bool>().and(versions::created.is_null().or(versions::created.le($upto_ms))))
+    };
+}
+
+/// How many bytes the assets have that [`versions`] would bring. None of them is read: how long a value is stands before it.
+pub(super) async fn size_bytes(conn: &mut Conn<'_>, room: &RoomId, wanted: AssetSelection, upto_ms: i64) -> QueryResult<u64> {
+    let [gcdoc, nongcdoc, contentmap, contentids] = wanted!(wanted, upto_ms);
+    let rows: Vec<StoredSizes> = versions::table
+        .filter(of_room!(versions, room))
+        .select((
+            case_when(gcdoc, length(versions::gcdoc)),
+            case_when(nongcdoc, length(versions::nongcdoc)),
+            case_when(contentmap, length(versions::contentmap)),
+            case_when(contentids, length(versions::contentids)),
+        ))
+        .load(conn)
+        .await?;
+    let lengths =
+        rows.into_iter().flat_map(|(gcdoc, nongcdoc, contentmap, contentids)| [gcdoc, nongcdoc, contentmap, contentids]);
+    Ok(lengths.flatten().map(|length| u64::try_from(length).unwrap_or(0)).sum())
+}
 
 /// The rows of `room`, in no order, with the assets in `wanted` unless they were made after `upto_ms`; the others are not even
 /// read from the disk.
@@ -28,8 +53,7 @@ pub(super) async fn versions(
     wanted: AssetSelection,
     upto_ms: i64,
 ) -> QueryResult<Vec<StoredVersion>> {
-    let with = |wanted: bool| wanted.into_sql::<Bool>().and(versions::created.is_null().or(versions::created.le(upto_ms)));
-    let [gcdoc, nongcdoc, contentmap, contentids] = wanted.0.map(with);
+    let [gcdoc, nongcdoc, contentmap, contentids] = wanted!(wanted, upto_ms);
     versions::table
         .filter(versions::org.eq(room.org()))
         .filter(versions::docid.eq(room.docid()))

@@ -105,8 +105,8 @@ impl S3 {
         format!("http://{}", self.addr)
     }
 
-    /// The next `count` requests in whose line `on` stands have `fault`. The line is method, path and query, as they came:
-    /// `PUT /bucket/key?partNumber=1&uploadId=…`.
+    /// The next `count` requests in whose line `on` stands have `fault`. The line is method, path and query, as they came, and which
+    /// bytes are asked for: `PUT /bucket/key?partNumber=1&uploadId=…`, `GET /bucket/key bytes=0-99`.
     pub fn fault(&self, fault: S3Fault, count: usize, on: &'static str) {
         self.shared.plan().faults.push_back(Planned { fault, left: count, on });
     }
@@ -176,7 +176,9 @@ impl Shared {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<HttpResponse, HttpError> {
-        let line = format!("{} {}", request.method(), request.uri());
+        let range = request.headers().get("range").and_then(|range| range.to_str().ok());
+        let range = range.map_or_else(String::new, |range| format!(" {range}"));
+        let line = format!("{} {}{range}", request.method(), request.uri());
         let request = request.map(Body::from);
         match self.next(line) {
             None => self.service.call(request).await,

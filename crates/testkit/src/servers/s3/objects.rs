@@ -152,14 +152,25 @@ impl S3 for Objects {
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        let found = self.state().bucket(&request.input.bucket)?.get(&request.input.key).cloned();
+        let GetObjectInput { bucket, key, range, if_match, .. } = request.input;
+        let found = self.state().bucket(&bucket)?.get(&key).cloned();
         let stored = found.ok_or_else(|| s3_error!(NoSuchKey))?;
-        let content = stored.content.clone();
+        if if_match.and_then(|wanted| wanted.into_etag()).is_some_and(|wanted| wanted != stored.e_tag()) {
+            return Err(s3_error!(PreconditionFailed));
+        }
+        let (mut content, mut content_range) = (stored.content.clone(), None);
+        if let Some(range) = range {
+            let size = content.len();
+            let range = range.check(size as u64).map_err(|_| s3_error!(InvalidRange))?;
+            content_range = Some(format!("bytes {}-{}/{size}", range.start, range.end - 1));
+            content = content.slice(range.start as usize..range.end as usize);
+        }
         let length = i64::try_from(content.len()).expect("a content in memory has no such length");
         let body = StreamingBlob::wrap(stream::once(async move { Ok::<_, std::io::Error>(content) }));
         Ok(S3Response::new(GetObjectOutput {
             body: Some(body),
             content_length: Some(length),
+            content_range,
             e_tag: Some(stored.e_tag()),
             last_modified: Some(stored.modified()),
             ..Default::default()

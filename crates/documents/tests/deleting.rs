@@ -17,9 +17,9 @@ use yhub_documents::{
     Written,
 };
 use yhub_store::{
-    AssetPlugins, AssetSelection, AssetStore, AssetStoreError, AuditRecord, Branches, CacheKey, DocStore, DocStoreError,
-    FailureReport, Hold, Page, Restored, ScanPage, StoreOutcome, StoreVersion, Stored, StoredName, StoredObject, StoredRoom,
-    TaskEpoch, Tombstone, TombstoneFilter, TombstoneOutcome, TombstoneState,
+    Allowance, AssetPlugins, AssetSelection, AssetStore, AssetStoreError, AuditRecord, Branches, Brought, CacheKey, DocStore,
+    DocStoreError, FailureReport, Hold, Page, Restored, ScanPage, StoreOutcome, StoreVersion, Stored, StoredName, StoredObject,
+    StoredRoom, TaskEpoch, Tombstone, TombstoneFilter, TombstoneOutcome, TombstoneState,
     faults::{DocMethod, Fault, LogMethod},
     testsuite::MemoryAssets,
 };
@@ -561,8 +561,8 @@ impl AssetStore for Damaged {
         self.assets.store(id, asset).await
     }
 
-    async fn retrieve(&self, id: &AssetId) -> Result<Option<Bytes>, AssetStoreError> {
-        self.assets.retrieve(id).await
+    async fn retrieve_within(&self, id: &AssetId, allowance: &Allowance) -> Result<Option<Brought<Bytes>>, AssetStoreError> {
+        self.assets.retrieve_within(id, allowance).await
     }
 
     async fn delete(&self, id: &AssetId) -> Result<(), AssetStoreError> {

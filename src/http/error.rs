@@ -197,6 +197,11 @@ impl HttpError {
         }
     }
 
+    /// Who has as many histories computed, or waiting, as may be.
+    pub(crate) const fn too_many_histories() -> Self {
+        Self::TooManyRequests { retry_after_s: HISTORIES_AGAIN_S }
+    }
+
     /// For a failure of a room. What is wrong on our side is logged here, and is not told.
     pub(crate) fn of_documents(error: &DocumentsError) -> Self {
         match error {
@@ -204,7 +209,7 @@ impl HttpError {
             DocumentsError::Held { by, .. } => Self::Held { by: by.clone() },
             DocumentsError::TooLarge { max_bytes, .. } => Self::DocumentTooLarge { max_bytes: *max_bytes },
             // Counted already; in a log it would be written as often as somebody asks.
-            DocumentsError::Busy { bound: Bound::Histories, .. } => Self::TooManyRequests { retry_after_s: HISTORIES_AGAIN_S },
+            DocumentsError::Busy { bound: Bound::Histories, .. } => Self::too_many_histories(),
             DocumentsError::Busy { .. } => Self::Unavailable,
             DocumentsError::Refused { what, .. } => Self::InvalidBody { what: format!("invalid body: {what}") },
             DocumentsError::Store { source: source @ DocStoreError::Room { .. }, .. } => Self::of_store(source),

@@ -37,6 +37,7 @@ on_one_node!(
     a_document_does_not_grow_beyond_its_bound,
     loads_wait_in_turn_and_too_many_are_sent_away,
     histories_wait_in_turn_and_too_many_are_sent_away,
+    one_user_leaves_turns_at_histories_to_others,
     requests_of_one_address_and_of_one_user_have_a_rate,
     a_head_that_is_too_long_is_refused,
     failing_to_show_who_one_is_has_a_rate,
@@ -370,6 +371,30 @@ async fn histories_wait_in_turn_and_too_many_are_sent_away(stage: Stage) {
     assert_eq!(first.await.unwrap().code(), 200);
     assert_eq!(ask("b").await.unwrap().code(), 200);
     assert_eq!(view().await.code(), 200);
+}
+
+async fn one_user_leaves_turns_at_histories_to_others(stage: Stage) {
+    let change = |config: &mut yhub::Config| (config.limits.concurrent_histories, config.limits.waiting_histories) = (1, 1);
+    let hub = TestHub::with(stage, change).await;
+    let back_end = BackEnd::of(hub.addr());
+    for docid in ["a", "b"] {
+        assert_eq!(patch(&back_end, docid, &TextWriter::new(7).append("x")).await.code(), 200);
+    }
+    let ask = |docid: &str, user: &str| {
+        let (back_end, path) = (back_end.clone(), format!("/api/activity/v1/{ORG}/{docid}?user={user}"));
+        tokio::spawn(async move { back_end.get(&path).await.code() })
+    };
+    let before = hub.doc_plan.calls(DocMethod::Read);
+    hub.doc_plan.on_nth(DocMethod::Read, 2, Fault::Hang);
+    let first = ask("a", "ann");
+    until("the history to be read", async || (hub.doc_plan.calls(DocMethod::Read) >= before + 2).then_some(())).await;
+    assert_eq!(ask("b", "ann").await.unwrap(), 429, "one is computed for them, and there are two places");
+    assert_eq!(hub.limited(Bound::Histories), 1);
+    let second = ask("b", "bob");
+    hub.doc_plan.clear();
+    hub.doc_plan.release();
+    assert_eq!((first.await.unwrap(), second.await.unwrap()), (200, 200));
+    assert_eq!(ask("b", "ann").await.unwrap(), 200);
 }
 
 async fn requests_of_one_address_and_of_one_user_have_a_rate(stage: Stage) {

@@ -19,7 +19,7 @@ use crate::{
 };
 
 on_stage!(direct, Direct; reads_and_writes, conditions_are_kept, requests_are_carried_out_once, sessions_see_what_is_written,
-    views_show_what_is_in_a_document, pages_are_let_in_by_origin, what_is_long_comes_whole, bodies_share_a_budget,
+    views_show_what_is_in_a_document, pages_are_let_in_by_origin, what_is_long_comes_whole, bodies_share_a_budget, one_user_leaves_room_for_others,
     who_is_gone_is_answered_later, what_was_carried_out_stays_so_after_a_deletion, keys_are_of_one_caller,
     records_of_one_user_are_bounded);
 on_stage!(mounted, Mounted; reads_and_writes, sessions_see_what_is_written, pages_are_let_in_by_origin);
@@ -331,6 +331,29 @@ async fn bodies_share_a_budget(stage: Stage) {
     assert_eq!(patch(&back_end, "c", &TextWriter::new(7).append("small")).await.code(), 200);
     drop(slow);
     until("its place to be given back", async || (code().await == 200).then_some(())).await;
+}
+
+async fn one_user_leaves_room_for_others(stage: Stage) {
+    let change = |config: &mut yhub::Config| {
+        config.server.max_message_bytes = 128 << 10;
+        config.limits.max_awareness_bytes = 64;
+        config.limits.body_bytes = 1 << 20;
+    };
+    let hub = TestHub::with(stage, change).await;
+    let back_end = BackEnd::of(hub.addr());
+    let path_of = |user: &str| path("ydoc", &format!("a?user={user}"));
+    let head = format!("PATCH {} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 120001\r\n\r\n", path_of("ann"));
+    let update = TextWriter::new(7).append(&"x".repeat(90_000));
+    let code = async |user: &str| patch(&back_end, &format!("b?user={user}"), &update).await.code();
+    // None of them to its end, until that is half of what there is.
+    let mut slow = Vec::new();
+    while code("ann").await != 503 {
+        assert!(slow.len() < 100, "there is room for all of them");
+        slow.push(by_hand(&hub, &head, &vec![0; 120_000]).await);
+    }
+    assert_eq!(code("bob").await, 200);
+    drop(slow);
+    until("their places to be given back", async || (code("ann").await == 200).then_some(())).await;
 }
 
 async fn who_is_gone_is_answered_later(stage: Stage) {

@@ -122,7 +122,8 @@ pub(crate) fn open_file(dir: &Path, kind: FileKind) -> Result<OpenedFile, OpenEr
         info!(file:% = path.display(), version:% = version; "brought the tables of {} to version {version}", path.display());
     }
     // After the tables: the first migration then needs no WAL to be recognised by, should it be interrupted.
-    conn.batch_execute("PRAGMA journal_mode = WAL").map_err(|error| database(error.into()))?;
+    // What was in the log of the run before goes into the file, and with it what was erased since goes for good.
+    conn.batch_execute("PRAGMA journal_mode = WAL; PRAGMA wal_checkpoint(TRUNCATE)").map_err(|error| database(error.into()))?;
     Ok(OpenedFile { url, _lock: lock })
 }
 

@@ -54,6 +54,9 @@ const ATTACKS: &[(&str, Attack)] = &[
     ("big messages", |addr, hand| Box::pin(messages(addr, "loud".into(), hand, 1 << 20))),
     ("big documents", |addr, hand| Box::pin(messages(addr, format!("loud-{hand}"), hand, 1 << 20))),
     ("presence", |addr, hand| Box::pin(presence(addr, hand))),
+    ("presence, hoarded", |addr, hand| Box::pin(hoarded_presence(addr, hand))),
+    ("unfinished messages", |addr, hand| Box::pin(unfinished(addr, hand))),
+    ("documents not taken", |addr, hand| Box::pin(documents_not_taken(addr, hand))),
     ("slow reading", |addr, hand| Box::pin(slow_reading(addr, hand))),
     ("slow heads", |addr, _| Box::pin(slow_heads(addr))),
     ("requests", |addr, hand| Box::pin(requests(addr, hand))),
@@ -271,6 +274,67 @@ async fn presence(addr: SocketAddr, hand: u64) {
             }
             while let Some(Ok(_)) = client.next_within(Duration::ZERO).await {}
         }
+    }
+}
+
+/// As much presence as there may be, renewed all the time, and asked for by who takes nothing.
+async fn hoarded_presence(addr: SocketAddr, hand: u64) {
+    let state = format!("{:?}", "x".repeat(16_000));
+    let (mut first, mut open) = (hand << 32, Vec::new());
+    loop {
+        if let Some(mut speaks) = connect(addr, "loud").await {
+            let entries: Vec<_> = (0..64).map(|at| (first + at, first + 1, state.as_str())).collect();
+            let _ = speaks.try_send(&awareness_message(&entries)).await;
+            open.push(speaks);
+        }
+        if let Ok(mut asks) = Connect::to(addr, &path("loud")).from(ATTACKER).small_buffer().try_open().await {
+            let _ = asks.try_send(&sync::query_awareness()).await;
+            open.push(asks);
+        }
+        if open.len() > 200 {
+            open.remove(0);
+        }
+        first += 64;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Begins long messages, and ends none.
+async fn unfinished(addr: SocketAddr, hand: u64) {
+    let wire = frame(&sync::update(&vec![0; 60 << 20]));
+    let mut open = Vec::new();
+    loop {
+        if let Some(mut client) = connect(addr, &format!("loud-{hand}")).await {
+            for piece in wire[..wire.len() - 1].chunks(1 << 20) {
+                if client.send_raw(piece).await.is_err() {
+                    break;
+                }
+            }
+            open.push(client);
+        }
+        if open.len() > 100 {
+            open.remove(0);
+        }
+    }
+}
+
+/// Has a document grow, and asks for it again and again, each time with another state vector, without taking anything.
+async fn documents_not_taken(addr: SocketAddr, hand: u64) {
+    if hand == 0 {
+        return messages(addr, "loud".into(), hand, 1 << 20).await;
+    }
+    let mut open = Vec::new();
+    for round in 0_u64.. {
+        if let Ok(mut client) = Connect::to(addr, &path("loud")).from(ATTACKER).small_buffer().try_open().await {
+            // One client, number 1,000, of which so many characters are known.
+            let state_vector = [1, (1_000 % 128) as u8 | 0x80, (1_000 / 128) as u8, (round % 100) as u8 + 1];
+            let _ = client.try_send(&sync::step1(&state_vector)).await;
+            open.push(client);
+        }
+        if open.len() > 100 {
+            open.remove(0);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

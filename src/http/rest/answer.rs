@@ -20,7 +20,10 @@ use yhub_core::StreamClock;
 use yhub_documents::ComputePool;
 use yhub_encoding::{Any, Object, write_any_object_header, write_var_string, write_var_uint};
 
-use super::outgoing::{Held, Outgoing, Share};
+use super::{
+    keeping::Sharer,
+    outgoing::{Held, Outgoing, Share},
+};
 use crate::http::{
     HttpError,
     error::{JSON, LIB0_ANY, wants_json},
@@ -95,6 +98,7 @@ impl Answer {
         request: &RequestHead,
         pool: &ComputePool,
         outgoing: &Outgoing,
+        sharer: &Sharer,
     ) -> Result<HttpResponse, HttpError> {
         let json = wants_json(request.headers());
         let mut response = HttpResponse::build(self.status);
@@ -109,16 +113,18 @@ impl Answer {
         Ok(match self.body {
             // Neither to HEAD nor with 304 a length is said: it would be that of a body.
             Body::Empty => response.message_body(body::None::new()).map_err(|_| HttpError::Internal)?.map_into_boxed_body(),
-            Body::Text(media_type, text) => response.content_type(media_type).body(Pieces::shared(text.into(), outgoing)?),
+            Body::Text(media_type, text) => {
+                response.content_type(media_type).body(Pieces::shared(text.into(), outgoing, sharer)?)
+            }
             Body::Object(object) => {
                 let value = Any::Object(object);
                 let body = if json { value.to_json().into_bytes() } else { value.to_bytes() };
-                response.content_type(media_type).body(Pieces::shared(body.into(), outgoing)?)
+                response.content_type(media_type).body(Pieces::shared(body.into(), outgoing, sharer)?)
             }
             Body::Encoded(bytes) if json => {
                 let size = bytes.len();
                 // Of what it is made of, while that waits for its turn; then of what it has become.
-                let share = share_of(size, outgoing)?;
+                let share = share_of(size, outgoing, sharer)?;
                 // What we have encoded ourselves, here or on another node.
                 let body = pool.run_sized(size, move || Any::from_bytes(&bytes).map(|value| value.to_json())).await;
                 let body = body.map_err(|error| HttpError::of_compute(&error))?.map_err(|error| {
@@ -126,9 +132,9 @@ impl Answer {
                     HttpError::Internal
                 })?;
                 drop(share);
-                response.content_type(media_type).body(Pieces::shared(body.into(), outgoing)?)
+                response.content_type(media_type).body(Pieces::shared(body.into(), outgoing, sharer)?)
             }
-            Body::Encoded(bytes) => response.content_type(media_type).body(Pieces::shared(bytes, outgoing)?),
+            Body::Encoded(bytes) => response.content_type(media_type).body(Pieces::shared(bytes, outgoing, sharer)?),
             Body::Documents(documents, held) => {
                 let pieces = if json { Pieces::json(documents) } else { Pieces::lib0(documents) };
                 response.content_type(media_type).body(Pieces { _held: Some(OnItsWay::Document(held)), ..pieces })
@@ -160,8 +166,8 @@ enum OnItsWay {
 }
 
 /// The share of a body of so many bytes, if it is long.
-fn share_of(size_bytes: usize, outgoing: &Outgoing) -> Result<Option<Share>, HttpError> {
-    (size_bytes > PLAIN_PIECE_BYTES).then(|| outgoing.share(size_bytes)).transpose()
+fn share_of(size_bytes: usize, outgoing: &Outgoing, sharer: &Sharer) -> Result<Option<Share>, HttpError> {
+    (size_bytes > PLAIN_PIECE_BYTES).then(|| outgoing.share(size_bytes, sharer)).transpose()
 }
 
 enum Piece {
@@ -179,8 +185,8 @@ impl Pieces {
     }
 
     /// A body that is no document; a long one with its share of the budget.
-    fn shared(bytes: Bytes, outgoing: &Outgoing) -> Result<Self, HttpError> {
-        let held = share_of(bytes.len(), outgoing)?.map(OnItsWay::Other);
+    fn shared(bytes: Bytes, outgoing: &Outgoing, sharer: &Sharer) -> Result<Self, HttpError> {
+        let held = share_of(bytes.len(), outgoing, sharer)?.map(OnItsWay::Other);
         Ok(Self { _held: held, ..Self::of(vec![Piece::Plain(bytes)]) })
     }
 

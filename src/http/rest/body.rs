@@ -8,11 +8,12 @@ use actix_web::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use yhub_core::limiting::{Bound, Share, Shares, Tally};
 
-use yhub_core::limiting::{Bound, Tally};
-
-use super::endpoint::{Kind, Param};
+use super::{
+    endpoint::{Kind, Param},
+    keeping::Sharer,
+};
 use crate::{
     Config,
     http::{HttpError, error::JSON},
@@ -24,14 +25,15 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const DROPPED_BYTES: usize = 16 << 20;
 /// What stands around the bytes of an update in a body, and all that a body may hold that has no bytes.
 const FRAME_BYTES: usize = 64 << 10;
-/// The budget is counted in pieces of so many bytes.
-const PIECE_BYTES: usize = 4 << 10;
+/// A body of so many bytes is let in also where there is no room for long ones.
+const UNCOUNTED_BYTES: usize = 64 << 10;
+/// Longer ones are counted in pieces of so many bytes.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// What bodies are held to.
 pub(super) struct Bodies {
     max_update_bytes: usize,
-    budget: Arc<Semaphore>,
-    pieces: usize,
+    held: Arc<Shares<Sharer>>,
     tally: Arc<Tally>,
 }
 
@@ -41,26 +43,35 @@ pub(super) struct Body {
     pub(super) bytes: Bytes,
     pub(super) is_json: bool,
     /// Given back when what was read from it is done with.
-    pub(super) share: Option<OwnedSemaphorePermit>,
+    pub(super) share: Share<Sharer>,
 }
 
 impl Bodies {
     pub(super) fn new(config: &Config, tally: Arc<Tally>) -> Self {
-        let pieces = (config.limits.body_bytes / PIECE_BYTES).clamp(1, Semaphore::MAX_PERMITS);
         let max_update_bytes = config.server.max_message_bytes.saturating_add(config.limits.max_awareness_bytes);
-        Self { max_update_bytes, budget: Arc::new(Semaphore::new(pieces)), pieces, tally }
+        // One user takes half of it at most, so that nobody keeps all others out; or one body.
+        let all = config.limits.body_bytes;
+        let longest = FRAME_BYTES.saturating_add(max_update_bytes.saturating_mul(4) / 3).next_multiple_of(PIECE_BYTES);
+        let held = Arc::new(Shares::new(all, (all / 2).max(longest.min(all))));
+        Self { max_update_bytes, held, tally }
     }
 
     /// How many bytes they hold now.
     pub(super) fn held_bytes(&self) -> usize {
-        (self.pieces - self.budget.available_permits()) * PIECE_BYTES
+        self.held.held_bytes()
     }
 
-    /// Reads the body of a request to an endpoint that takes `fields`.
+    /// Reads the body of a request of `sharer` to an endpoint that takes `fields`.
     ///
     /// # Errors
     /// If it is too long, does not come in time, or there is no room for it now.
-    pub(super) async fn read(&self, headers: &HeaderMap, mut payload: web::Payload, fields: &[Param]) -> Result<Body, HttpError> {
+    pub(super) async fn read(
+        &self,
+        headers: &HeaderMap,
+        mut payload: web::Payload,
+        fields: &[Param],
+        sharer: &Sharer,
+    ) -> Result<Body, HttpError> {
         let is_json = is_json(headers);
         let has_bytes = fields.iter().any(|field| field.kind == Kind::Bytes);
         let content = if has_bytes { self.max_update_bytes } else { 0 };
@@ -68,32 +79,26 @@ impl Bodies {
         let max_bytes = FRAME_BYTES.saturating_add(if is_json { content.saturating_mul(4) / 3 } else { content });
         let is_announced_too_large = content_length(headers).is_some_and(|length| length > max_bytes);
         let read = async {
-            let (mut body, mut dropped, mut share): (_, _, Option<OwnedSemaphorePermit>) = (BytesMut::new(), 0, None);
+            let (mut body, mut dropped, mut share) = (BytesMut::new(), 0, self.held.share(sharer.clone()));
             while let Some(piece) = payload.next().await {
                 let piece = piece.map_err(|_| HttpError::BadRequest { what: "the body broke off".into() })?;
                 if is_announced_too_large || dropped > 0 || body.len() + piece.len() > max_bytes {
                     // Who is still sending does not listen: an answer that comes before the end is lost on most. So a little more
                     // is taken from them, and thrown away.
-                    (body, share) = (BytesMut::new(), None);
+                    (body, share) = (BytesMut::new(), self.held.share(sharer.clone()));
                     dropped += piece.len();
                     if dropped > max_bytes.saturating_add(DROPPED_BYTES) {
                         break;
                     }
                     continue;
                 }
-                let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-                let wanted = (body.len() + piece.len()).div_ceil(PIECE_BYTES);
-                if wanted > held {
-                    let more = u32::try_from(wanted - held).unwrap_or(u32::MAX);
-                    let more = self.budget.clone().try_acquire_many_owned(more).map_err(|_| {
-                        self.tally.count(Bound::Bodies);
-                        log::warn!("as many bytes of bodies as may are being taken in; a request is told to come again (`limits.body_bytes`)");
-                        HttpError::Unavailable
-                    })?;
-                    match &mut share {
-                        Some(share) => share.merge(more),
-                        none => *none = Some(more),
-                    }
+                let size_bytes = body.len() + piece.len();
+                if size_bytes > UNCOUNTED_BYTES && !share.set(size_bytes.next_multiple_of(PIECE_BYTES)) {
+                    self.tally.count(Bound::Bodies);
+                    log::warn!(
+                        "as many bytes of bodies as may are being taken in; a request is told to come again (`limits.body_bytes`)"
+                    );
+                    return Err(HttpError::Unavailable);
                 }
                 body.extend_from_slice(&piece);
             }

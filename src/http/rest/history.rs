@@ -184,12 +184,14 @@ fn given_filter(call: &mut Call, limits: &Limits) -> Result<ChangeFilter, HttpEr
 
 async fn rollback(rest: Arc<Rest>, mut call: Call) -> Result<Answer, HttpError> {
     let filter = given_filter(&mut call, rest.documents.limits())?;
+    let _place = rest.place_at_histories(&call)?;
     let written = rest.documents.rollback(call.room(), filter, rest.writer(&call)).await;
     written_answer(written.map_err(|error| HttpError::of_documents(&error))?)
 }
 
 async fn prune(rest: Arc<Rest>, mut call: Call) -> Result<Answer, HttpError> {
     let filter = given_filter(&mut call, rest.documents.limits())?;
+    let _place = rest.place_at_histories(&call)?;
     let written = rest.documents.prune(call.room(), filter, rest.writer(&call)).await;
     written_answer(written.map_err(|error| HttpError::of_documents(&error))?)
 }
@@ -213,6 +215,7 @@ async fn activity(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
     let arguments = format!("{query:?}");
     let (room, documents) = (call.room().clone(), rest.documents.clone());
     let compute = async move { documents.activity(&room, query).await.map_err(|error| HttpError::of_documents(&error)) };
+    let _place = rest.place_at_histories(&call)?;
     rest.answered("activity", arguments, call, compute.boxed()).await
 }
 
@@ -226,6 +229,7 @@ async fn changeset(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
     let arguments = format!("{query:?}");
     let (room, documents) = (call.room().clone(), rest.documents.clone());
     let compute = async move { documents.changeset(&room, query).await.map_err(|error| HttpError::of_documents(&error)) };
+    let _place = rest.place_at_histories(&call)?;
     rest.answered("changeset", arguments, call, compute.boxed()).await
 }
 

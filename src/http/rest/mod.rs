@@ -38,7 +38,11 @@ use actix_web::{
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use sha2::{Digest, Sha256};
-use yhub_core::{Author, TimeSource, access::Target};
+use yhub_core::{
+    Author, TimeSource,
+    access::Target,
+    limiting::{Bound, PlaceOf, Places},
+};
 use yhub_documents::{AsOf, Documents};
 use yhub_encoding::awareness::AwarenessLimits;
 use yhub_store::{AccessTokenStore, AuditRecord, AuditStore, NoticeStore, ResponseCache};
@@ -102,6 +106,9 @@ pub(crate) struct Rest {
     time: Arc<dyn TimeSource>,
     answers: Flights<AsOf<Bytes>>,
     outgoing: Outgoing,
+    /// Who has histories computed, or waits for it.
+    histories: Arc<Places<Sharer>>,
+    histories_of_one: usize,
 }
 
 impl Rest {
@@ -138,6 +145,20 @@ impl Rest {
             time,
             answers: Flights::default(),
             outgoing,
+            histories: Arc::default(),
+            // So that nobody takes all places.
+            histories_of_one: config.limits.concurrent_histories.saturating_add(config.limits.waiting_histories).div_ceil(2),
+        })
+    }
+
+    /// A place at what is computed with histories, and in the line for it, of which one user has half.
+    ///
+    /// # Errors
+    /// If they have that.
+    fn place_at_histories(&self, call: &Call) -> Result<PlaceOf<Sharer>, HttpError> {
+        self.histories.take(call.sharer.clone(), self.histories_of_one).ok_or_else(|| {
+            self.callers.tally.count(Bound::Histories);
+            HttpError::too_many_histories()
         })
     }
 
@@ -176,8 +197,8 @@ impl Rest {
         let mut call = self.let_in(endpoint, asked, request, client).await?;
         let (mut digest, mut share) = (Sha256::new(), None);
         if let Some(fields) = endpoint.body {
-            let body = self.bodies.read(request.headers(), payload, fields).await?;
-            share = body.share;
+            let body = self.bodies.read(request.headers(), payload, fields, &call.sharer).await?;
+            share = Some(body.share);
             // A body may hold as much as a document.
             let (bytes, is_json) = (body.bytes, body.is_json);
             let read = move || {
@@ -210,7 +231,7 @@ impl Rest {
         } else {
             run.await?
         };
-        answer.render(request.head(), self.documents.compute(), &self.outgoing).await
+        answer.render(request.head(), self.documents.compute(), &self.outgoing, &call.sharer).await
     }
 
     /// The endpoint at `path`, with the segments of its scope.

@@ -105,8 +105,9 @@ async fn get(rest: Arc<Rest>, call: Call) -> Result<Answer, HttpError> {
             return Ok(Answer::of(Body::Empty).as_of(changed));
         }
     }
+    let _place = view.is_some().then(|| rest.place_at_histories(&call)).transpose()?;
     let variant = if call.query.bool("gc") == Some(false) { Variant::Nongc } else { Variant::Gc };
-    let held = rest.outgoing.document(call.room(), variant).await?;
+    let held = rest.outgoing.document(call.room(), variant, &call.sharer).await?;
     let changed = held.changed;
     let answer = match view {
         Some(view) => Answer::of(rest.shown(call.room(), held, view).await?),

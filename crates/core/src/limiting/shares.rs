@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -24,6 +25,12 @@ pub struct Share<K: Eq + Hash + Clone> {
     shares: Arc<Shares<K>>,
     key: K,
     size_bytes: usize,
+}
+
+impl<K: Eq + Hash + Clone> fmt::Debug for Share<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Share").field("size_bytes", &self.size_bytes).finish_non_exhaustive()
+    }
 }
 
 impl<K: Eq + Hash + Clone> Shares<K> {

@@ -31,7 +31,7 @@ section! {
         room_awareness_bytes: usize = 16 << 20, 1 << 10..=1 << 30;
         /// Bytes of documents, differences and presence that are made for WebSocket connections and held by anybody, beside
         /// `room.snapshot_budget_bytes`. At the bound no further long ones are made before some are gone, and a connection that takes
-        /// less than 256 KiB a second of what waits for it is closed with 1013.
+        /// less than 256 KiB a second of what waits for it, and twice as much every 2 s, is closed with 1013.
         sync_bytes: usize = 256 << 20, 1 << 20..=1 << 40;
         /// Client ids that one connection may speak for, with at most `max_awareness_bytes` of presence together. What is beyond is
         /// ignored.

@@ -3,7 +3,10 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use yhub_core::limiting::Bound;
 use yhub_encoding::{Any, Object};
 use yhub_testkit::{
@@ -19,7 +22,8 @@ use crate::{
 };
 
 on_stage!(direct, Direct; reads_and_writes, conditions_are_kept, requests_are_carried_out_once, sessions_see_what_is_written,
-    views_show_what_is_in_a_document, pages_are_let_in_by_origin, what_is_long_comes_whole, bodies_share_a_budget, one_user_leaves_room_for_others,
+    views_show_what_is_in_a_document, pages_are_let_in_by_origin, what_is_long_comes_whole, bodies_share_a_budget,
+    a_body_of_unsaid_length_is_bounded, one_user_leaves_room_for_others,
     who_is_gone_is_answered_later, what_was_carried_out_stays_so_after_a_deletion, keys_are_of_one_caller,
     records_of_one_user_are_bounded);
 on_stage!(mounted, Mounted; reads_and_writes, sessions_see_what_is_written, pages_are_let_in_by_origin);
@@ -331,6 +335,23 @@ async fn bodies_share_a_budget(stage: Stage) {
     assert_eq!(patch(&back_end, "c", &TextWriter::new(7).append("small")).await.code(), 200);
     drop(slow);
     until("its place to be given back", async || (code().await == 200).then_some(())).await;
+}
+
+/// Who does not say how long a body is is stopped all the same.
+async fn a_body_of_unsaid_length_is_bounded(stage: Stage) {
+    let change = |config: &mut yhub::Config| {
+        (config.server.max_message_bytes, config.limits.max_awareness_bytes) = (128 << 10, 64);
+    };
+    let hub = TestHub::with(stage, change).await;
+    let head = format!("PATCH {} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n", path("ydoc", "a"));
+    let mut body = format!("{:x}\r\n", 400_000).into_bytes();
+    body.extend(vec![0; 400_000]);
+    body.extend(b"\r\n0\r\n\r\n");
+    let mut stream = by_hand(&hub, &head, &body).await;
+    let mut answer = vec![0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 413");
+    assert_eq!(hub.limited(Bound::MessageSize), 1);
 }
 
 async fn one_user_leaves_room_for_others(stage: Stage) {

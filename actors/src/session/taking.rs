@@ -15,8 +15,10 @@ use crate::transport::Transport;
 const WATCHED_FROM_BYTES: usize = 64 << 10;
 /// How often a watched client is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// What it must have taken by then while memory is short, if so much was there.
+/// What it must have taken by then while memory is short, if so much was there; twice as much each time that it still is.
 const LEAST_BYTES: usize = 512 << 10;
+/// That is doubled so often at most.
+const DOUBLED: u32 = 7;
 
 /// What a client has taken since it was looked at.
 #[derive(Default)]
@@ -25,8 +27,29 @@ pub(super) struct Taking {
     /// Did nothing wait any more at some moment?
     pub(super) has_emptied: bool,
     is_watched: bool,
+    /// How often memory was short when it was looked at, without its having taken everything in between.
+    looks: u32,
     /// Is it closed for what it has not taken?
     pub(super) is_let_go: bool,
+}
+
+impl Taking {
+    /// Watches it from now on.
+    fn watch(&mut self) {
+        *self = Self { is_watched: true, looks: self.looks, ..Self::default() };
+    }
+
+    /// Must it be let go of?
+    fn look(&mut self, is_short: bool) -> bool {
+        self.is_watched = false;
+        if self.has_emptied || !is_short {
+            self.looks = 0;
+            return false;
+        }
+        self.is_let_go = self.taken_bytes < LEAST_BYTES << self.looks.min(DOUBLED);
+        self.looks += 1;
+        self.is_let_go
+    }
 }
 
 impl<T: Transport> Session<T> {
@@ -35,13 +58,10 @@ impl<T: Transport> Session<T> {
         if self.taking.is_watched || self.taking.is_let_go || self.waiting_bytes(queued_bytes) < WATCHED_FROM_BYTES {
             return;
         }
-        self.taking = Taking { is_watched: true, ..Taking::default() };
+        self.taking.watch();
         ctx.run_later(LOOK_EVERY, |session, _| {
-            let taking = &mut session.taking;
-            taking.is_watched = false;
-            let is_slow = !taking.has_emptied && taking.taken_bytes < LEAST_BYTES;
-            if is_slow && matches!(session.stage, Stage::Open) && session.node.limiting.answers.is_short() {
-                taking.is_let_go = true;
+            let is_short = session.node.limiting.answers.is_short();
+            if session.taking.look(is_short) && matches!(session.stage, Stage::Open) {
                 session.outbox.close(Close::TOO_SLOW);
             } else {
                 // Looks whether there is still something to watch.
@@ -52,5 +72,43 @@ impl<T: Transport> Session<T> {
 
     fn waiting_bytes(&self, queued_bytes: usize) -> usize {
         queued_bytes + self.sending.iter().map(bytes::Bytes::len).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client that takes so many bytes between two looks: when is it let go of?
+    fn looks_until_let_go(taken_bytes: usize) -> Option<usize> {
+        let mut taking = Taking::default();
+        (1..=20).find(|_| {
+            taking.watch();
+            taking.taken_bytes = taken_bytes;
+            taking.look(true)
+        })
+    }
+
+    #[test]
+    fn the_longer_memory_is_short_the_faster_one_must_be() {
+        assert_eq!(looks_until_let_go(0), Some(1));
+        assert_eq!(looks_until_let_go(LEAST_BYTES - 1), Some(1));
+        assert_eq!(looks_until_let_go(LEAST_BYTES), Some(2));
+        assert_eq!(looks_until_let_go(10 << 20), Some(6));
+        assert_eq!(looks_until_let_go(64 << 20), None, "nobody is held up by who takes as much");
+    }
+
+    #[test]
+    fn nobody_is_slow_who_has_taken_all_or_while_there_is_room() {
+        let mut taking = Taking::default();
+        taking.watch();
+        taking.taken_bytes = LEAST_BYTES;
+        assert!(!taking.look(true));
+        for (has_emptied, is_short) in [(true, true), (false, false)] {
+            taking.watch();
+            taking.has_emptied = has_emptied;
+            assert!(!taking.look(is_short));
+            assert_eq!(taking.looks, 0);
+        }
     }
 }

@@ -47,6 +47,7 @@ struct Inner {
     answer_bytes: usize,
     answer_pieces: usize,
     answered: bool,
+    work_bytes: usize,
     spoken: bool,
     closing: Option<Close>,
     corked: bool,
@@ -77,6 +78,8 @@ pub struct Notice {
     pub spoken: bool,
     /// An answer to a sync has left the queue since the last notice.
     pub answered: bool,
+    /// What answers have cost since the last notice, in bytes of messages.
+    pub work_bytes: usize,
     /// About how many bytes wait for the client.
     pub waiting_bytes: usize,
 }
@@ -108,12 +111,14 @@ impl Outbox {
         Ok(())
     }
 
-    /// Adds the answer to a sync, of whatever length: the session asks for one at a time.
-    pub fn push_answer(&self, frames: &Frames) -> Result<(), PushError> {
+    /// Adds the answer to a sync, of whatever length: the session asks for one at a time. It has cost about as much as `work_bytes` of
+    /// messages.
+    pub fn push_answer(&self, frames: &Frames, work_bytes: usize) -> Result<(), PushError> {
         let mut inner = self.lock();
         if inner.closing.is_some() || inner.ended {
             return Err(PushError::Closed);
         }
+        inner.work_bytes += work_bytes;
         inner.answer_pieces += frames.pieces().len();
         inner.answer_bytes += frames.size_bytes();
         inner.add(Kind::Answer, frames);
@@ -187,6 +192,7 @@ impl Outbox {
             closing: inner.closing.clone(),
             spoken: std::mem::take(&mut inner.spoken),
             answered: std::mem::take(&mut inner.answered),
+            work_bytes: std::mem::take(&mut inner.work_bytes),
             waiting_bytes: inner.live_bytes + inner.answer_bytes,
         }
     }
@@ -310,7 +316,7 @@ mod tests {
     #[test]
     fn an_answer_of_any_length_is_taken_and_says_when_it_has_left() {
         let outbox = Outbox::new(10);
-        assert_eq!(outbox.push_answer(&frames(1000)), Ok(()));
+        assert_eq!(outbox.push_answer(&frames(1000), 0), Ok(()));
         assert!(!outbox.notice().answered);
         assert_eq!(outbox.push(&frames(10)), Ok(()));
         let mut sending = VecDeque::new();

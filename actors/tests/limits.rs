@@ -147,6 +147,26 @@ async fn who_takes_nothing_does_not_keep_others_from_their_documents() {
     again.0.send_close().await;
 }
 
+/// An answer goes through the whole document, whatever little it says: who asks again and again is answered at a rate.
+#[actix::test]
+async fn questions_about_a_long_document_have_their_price() {
+    let rig = paced(PaceRates { messages: Rate::NONE, bytes: Rate::per_second(100_000, 40) });
+    let mut text = TextWriter::new(7);
+    let (mut author, _) = rig.join("doc").await;
+    author.write(&text.append(&"long ".repeat(320_000))).await;
+    author.update().await;
+    // A 16th of 1.6 MB each; what was kept is used up soon.
+    let mut asks = rig.connect("doc");
+    asks.sync().await;
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    for _ in 0..100 {
+        asks.sync().await;
+    }
+    let within = began.elapsed();
+    assert!(within >= Duration::from_secs(50), "100 answers about 1.6 MB at 100 kB a second take {within:?}");
+}
+
 /// While there is no room nothing long is made, and who waits for it in vain is told to come again.
 #[actix::test]
 async fn nothing_long_is_made_while_there_is_no_room() {

@@ -79,6 +79,9 @@ impl<T: Transport> Session<T> {
         {
             self.acts.push(Act::Sync(state_vector));
         }
+        if notice.work_bytes > 0 {
+            self.spend_bytes(notice.work_bytes);
+        }
         self.watch_taking(notice.waiting_bytes, ctx);
         if let (Some(at_ms), Stage::Open) = (notice.check, &self.stage) {
             self.on_check_demanded(at_ms, ctx);

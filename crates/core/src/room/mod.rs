@@ -394,6 +394,11 @@ impl RoomCore {
         effects
     }
 
+    /// Bytes of the document, of the longer one if both are in memory.
+    pub fn document_bytes(&self) -> usize {
+        self.snapshots.document_bytes().unwrap_or(0)
+    }
+
     /// A fold failed: those who waited for it are refused, and the next one loads anew.
     pub fn on_fold_failed(&mut self, variant: Variant, close: Close) -> Vec<Effect> {
         let waiting = self.snapshots.on_fold_failed(variant);

@@ -45,14 +45,14 @@ impl Sharer {
 
 /// What may be kept now.
 pub(super) struct Keeping {
-    records: Shares,
-    answers: Shares,
+    records: SharedRate,
+    answers: SharedRate,
     tally: Arc<Tally>,
     started: Instant,
 }
 
 /// A rate of bytes for the node, and one for each who shares it.
-struct Shares {
+struct SharedRate {
     rate: Rate,
     node: Mutex<TokenBucket>,
     rate_of_one: Rate,
@@ -65,7 +65,7 @@ enum UsedUp {
     OfNode,
 }
 
-impl Shares {
+impl SharedRate {
     fn new(rate: Rate, rate_of_one: Rate) -> Self {
         Self { rate, node: Mutex::new(TokenBucket::full(&rate, 0)), rate_of_one, each: Buckets::new(MAX_SHARERS) }
     }
@@ -90,8 +90,11 @@ impl Keeping {
         let of_a_day = |bytes: usize| Rate::per_day(bytes.div_ceil(2));
         let a_second = |bytes| Rate::per_second(bytes, ANSWER_BURST_SECONDS);
         Self {
-            records: Shares::new(of_a_day(config.limits.idempotency_bytes), of_a_day(config.limits.idempotency_bytes_of_user)),
-            answers: Shares::new(a_second(ANSWER_BYTES_PER_SECOND), a_second(ANSWER_BYTES_PER_SECOND_OF_USER)),
+            records: SharedRate::new(
+                of_a_day(config.limits.idempotency_bytes),
+                of_a_day(config.limits.idempotency_bytes_of_user),
+            ),
+            answers: SharedRate::new(a_second(ANSWER_BYTES_PER_SECOND), a_second(ANSWER_BYTES_PER_SECOND_OF_USER)),
             tally,
             started: Instant::now(),
         }

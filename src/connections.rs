@@ -38,6 +38,8 @@ const CLOCK_STEP: Duration = Duration::from_millis(500);
 const MAX_ADDRESSES: usize = 65_536;
 /// How often a connection is looked at that is not waited for.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// So much waits in the operating system to be sent to a client, what is on its way to it apart; the rest waits with us, and is counted.
+const UNSENT_BYTES: u32 = 128 << 10;
 /// What somebody is told who has too many, without being listened to.
 const REFUSAL: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
@@ -88,6 +90,10 @@ impl Connections {
                 // comes first, so that it is counted.
                 #[cfg(target_os = "linux")]
                 let _ = SockRef::from(io).set_tcp_user_timeout(Some(self.write * 2));
+                // By itself the operating system takes megabytes at once for a client that may take nothing: they cost their copying, and
+                // nobody counts them. What is on its way to the client is not bounded by this.
+                #[cfg(target_os = "linux")]
+                let _ = SockRef::from(io).set_tcp_notsent_lowat(UNSENT_BYTES);
                 Some(place)
             }
             Err(bound) => {

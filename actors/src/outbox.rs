@@ -261,10 +261,15 @@ fn wake(mut inner: MutexGuard<'_, Inner>) {
     }
 }
 
-/// The pieces as the system call takes them.
-pub(crate) fn slices<'a>(sending: &'a VecDeque<Bytes>, out: &mut [IoSlice<'a>]) -> usize {
-    let mut filled = 0;
+/// The pieces as the system call takes them, `max_bytes` at most.
+pub(crate) fn slices<'a>(sending: &'a VecDeque<Bytes>, max_bytes: usize, out: &mut [IoSlice<'a>]) -> usize {
+    let (mut filled, mut left_bytes) = (0, max_bytes);
     for (slot, piece) in out.iter_mut().zip(sending) {
+        if left_bytes == 0 {
+            break;
+        }
+        let piece = &piece[..piece.len().min(left_bytes)];
+        left_bytes -= piece.len();
         *slot = IoSlice::new(piece);
         filled += 1;
     }

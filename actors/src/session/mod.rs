@@ -61,7 +61,7 @@ enum Stage {
     Open,
     /// What waits is sent, then the close frame; nothing more is read as a message.
     Draining { close: Close, until_ms: u64, framed: bool },
-    /// The close frame is out: what comes is thrown away until the peer ends, so that it can read why.
+    /// The close frame is out: what comes is thrown away until the peer ends or has sent too much, so that it can read why.
     Lingering { until_ms: u64 },
 }
 
@@ -84,6 +84,8 @@ pub struct Session<T: Transport> {
     /// A long update is being looked through in the pool: nothing else is read meanwhile, so that order is kept.
     busy: bool,
     stage: Stage,
+    /// What has come after the end.
+    thrown_away_bytes: usize,
     /// A token that the client has shown while another one was being looked at.
     token: Option<String>,
     timer: Option<SpawnHandle>,
@@ -123,6 +125,7 @@ impl<T: Transport> Session<T> {
             acts: Vec::new(),
             busy: false,
             stage: Stage::Open,
+            thrown_away_bytes: 0,
             token: None,
             timer: None,
             spoke_ms: now_ms,

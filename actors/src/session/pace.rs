@@ -3,19 +3,21 @@
 //! What has come is never thrown away but for presence that is outdated: over a rate the socket is not read, so that the client's own
 //! network holds back what it sends.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, task, time::Duration};
 
 use actix::prelude::*;
 use yhub_core::{
     Close, Presence,
-    limiting::{Bound, HeldPresence, Pace, Quota, SharedPace},
+    limiting::{Bound, HeldPresence, Pace, Quota, Turn},
 };
 
 use super::Session;
 use crate::{room::Act, transport::Transport};
 
-/// Who waits looks again at least so often: meanwhile something else may have come.
+/// While presence waits it is looked again at least so often: meanwhile something newer may have come.
 const LOOK_AGAIN_MS: u64 = 250;
+/// No pause is longer: a debt may take minutes to be paid.
+const LONGEST_PAUSE_MS: u64 = 10_000;
 
 /// What a session has sent, and what of it waits.
 pub(super) struct SessionPace {
@@ -25,7 +27,12 @@ pub(super) struct SessionPace {
     held: HeldPresence,
     /// Is its client not being read because of a rate?
     is_held_up: bool,
-    timer: Option<SpawnHandle>,
+    /// So many of the paces that are kept together have let it through …
+    passed: usize,
+    /// … and this is its place among those who wait for the next.
+    turn: Option<Turn>,
+    /// When the session is woken, and by what.
+    timer: Option<(u64, SpawnHandle)>,
 }
 
 impl SessionPace {
@@ -35,53 +42,97 @@ impl SessionPace {
             presence: Pace::full(&quota.presence, now_ms),
             held: HeldPresence::default(),
             is_held_up: false,
+            turn: None,
+            passed: 0,
             timer: None,
             quota,
         }
     }
+
+    /// Waits for nothing any more, and is in nobody's way.
+    pub(super) fn give_up_turn(&mut self) {
+        (self.turn, self.passed) = (None, 0);
+    }
+}
+
+/// What may be read of a client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum MayRead {
+    /// The next message, or, if none has arrived whole, what comes.
+    Next,
+    /// Nothing is known of it yet. Only if it has something to say it waits with those who have: the silent ones, who may be thousands,
+    /// would be in their way.
+    Beginning,
+    /// Nothing. The session is woken when that changes.
+    Nothing,
 }
 
 impl<T: Transport> Session<T> {
-    /// May the next message be read? If a rate keeps it from that, the session is woken when it may.
-    pub(super) fn may_read(&mut self, corked: bool, ctx: &mut Context<Self>) -> bool {
-        let may_read = !self.busy && !corked && self.core.may_read(&self.node.session_limits) && self.keeps_pace(ctx);
-        if !may_read {
+    /// What may be read? Each time that it is something, one thing is.
+    pub(super) fn may_read(&mut self, corked: bool, ctx: &mut Context<Self>, cx: &task::Context<'_>) -> MayRead {
+        let may_read = if self.busy || corked || !self.core.may_read(&self.node.session_limits) {
+            self.pace.give_up_turn();
+            MayRead::Nothing
+        } else {
+            self.keeps_pace(ctx, cx)
+        };
+        if may_read == MayRead::Nothing {
             // While we do not read, silence is our doing.
             self.core.on_not_read(self.node.uptime_ms());
         }
         may_read
     }
 
-    fn keeps_pace(&mut self, ctx: &mut Context<Self>) -> bool {
+    fn keeps_pace(&mut self, ctx: &mut Context<Self>, cx: &task::Context<'_>) -> MayRead {
         let now_ms = self.node.uptime_ms();
         let pace = &mut self.pace;
-        let own = pace.own.waits_ms(&pace.quota.session, now_ms);
-        let shared = self.place.paces();
-        let of = |pace: &Option<Arc<SharedPace>>| pace.as_ref().map_or((0, 0), |pace| pace.waits_ms(now_ms));
-        let (user, address, room) = (of(&shared.user), of(&shared.address), of(&shared.room));
-        // So much presence waits that more of it would be a queue.
-        let is_full = pace.held.size_bytes() > self.node.session_limits.max_awareness_bytes;
-        let waits = [
-            (own.0, Bound::SessionMessages),
-            (own.1, Bound::SessionBytes),
-            (user.0, Bound::UserMessages),
-            (user.1, Bound::UserBytes),
-            (address.0, Bound::AddressMessages),
-            (address.1, Bound::AddressBytes),
-            (room.0, Bound::RoomMessages),
-            (room.1, Bound::RoomBytes),
-            (if is_full { LOOK_AGAIN_MS } else { 0 }, Bound::Presence),
-        ];
-        let (wait_ms, bound) = waits.into_iter().max_by_key(|(wait_ms, _)| *wait_ms).expect("there are nine");
-        if wait_ms == 0 {
-            self.pace.is_held_up = false;
-            return true;
+        if pace.held.size_bytes() > self.node.session_limits.max_awareness_bytes {
+            // So much presence waits that more of it would be a queue.
+            pace.give_up_turn();
+            return self.hold_up(Some(LOOK_AGAIN_MS), Bound::Presence, ctx);
         }
+        let (messages_ms, bytes_ms) = pace.own.waits_ms(&pace.quota.session, now_ms);
+        if messages_ms > 0 || bytes_ms > 0 {
+            pace.give_up_turn();
+            let bound = if messages_ms > bytes_ms { Bound::SessionMessages } else { Bound::SessionBytes };
+            return self.hold_up(Some(messages_ms.max(bytes_ms)), bound, ctx);
+        }
+        let shared = self.place.paces();
+        let all = [
+            (&shared.user, Bound::UserMessages, Bound::UserBytes),
+            (&shared.room, Bound::RoomMessages, Bound::RoomBytes),
+            (&shared.address, Bound::AddressMessages, Bound::AddressBytes),
+        ];
+        if self.inbound.size_bytes() == 0 && all.iter().filter_map(|(shared, ..)| shared.as_ref()).any(|shared| shared.is_busy(now_ms)) {
+            pace.give_up_turn();
+            return MayRead::Beginning;
+        }
+        let mut held_up = None;
+        for (at, (shared, of_messages, of_bytes)) in all.into_iter().enumerate().skip(pace.passed) {
+            let Some(shared) = shared else { continue };
+            if let Err(waits) = shared.poll_turn(&mut pace.turn, now_ms, cx.waker()) {
+                pace.passed = at;
+                held_up = Some((waits.ms, if waits.for_bytes { of_bytes } else { of_messages }));
+                break;
+            }
+        }
+        if let Some((wait_ms, bound)) = held_up {
+            return self.hold_up(wait_ms, bound, ctx);
+        }
+        pace.passed = 0;
+        pace.is_held_up = false;
+        MayRead::Next
+    }
+
+    /// It waits for so long, or until it is woken.
+    fn hold_up(&mut self, wait_ms: Option<u64>, bound: Bound, ctx: &mut Context<Self>) -> MayRead {
         if !std::mem::replace(&mut self.pace.is_held_up, true) {
             self.node.limiting.tally.count(bound);
         }
-        self.look_again_in(wait_ms, ctx);
-        false
+        if let Some(wait_ms) = wait_ms {
+            self.look_again_in(wait_ms.min(LONGEST_PAUSE_MS), ctx);
+        }
+        MayRead::Nothing
     }
 
     /// So many bytes have come, of whatever: also a message that never ends is paid for.
@@ -121,7 +172,7 @@ impl<T: Transport> Session<T> {
             self.node.limiting.tally.count(Bound::Presence);
         }
         pace.held.hold(entries);
-        self.look_again_in(wait_ms, ctx);
+        self.look_again_in(wait_ms.min(LOOK_AGAIN_MS), ctx);
     }
 
     /// Passes presence on that waits, if it may go now.
@@ -135,7 +186,7 @@ impl<T: Transport> Session<T> {
                 let (entries, size_bytes) = pace.held.take();
                 self.pass_presence_on(entries, size_bytes);
             }
-            wait_ms => self.look_again_in(wait_ms, ctx),
+            wait_ms => self.look_again_in(wait_ms.min(LOOK_AGAIN_MS), ctx),
         }
     }
 
@@ -146,14 +197,19 @@ impl<T: Transport> Session<T> {
         self.acts.push(Act::Awareness(entries, size_bytes));
     }
 
+    /// Has the session look around in so many milliseconds, or earlier.
     fn look_again_in(&mut self, wait_ms: u64, ctx: &mut Context<Self>) {
-        if self.pace.timer.is_none() {
-            let wait = Duration::from_millis(wait_ms.clamp(1, LOOK_AGAIN_MS));
-            self.pace.timer = Some(ctx.run_later(wait, |session, _| {
-                session.pace.timer = None;
-                session.outbox.wake();
-            }));
+        let at_ms = self.node.uptime_ms() + wait_ms.max(1);
+        match self.pace.timer {
+            Some((earlier_ms, _)) if earlier_ms <= at_ms => return,
+            Some((_, timer)) => drop(ctx.cancel_future(timer)),
+            None => {}
         }
+        let timer = ctx.run_later(Duration::from_millis(wait_ms.max(1)), |session, _| {
+            session.pace.timer = None;
+            session.outbox.wake();
+        });
+        self.pace.timer = Some((at_ms, timer));
     }
 
     /// Counts what the session is closed for, if it is a bound.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::io::ReadBuf;
 use yhub_core::{Close, Intent, limiting::Bound, prepare_update};
 
-use super::{CLOSE_WITHIN, Session, Stage};
+use super::{CLOSE_WITHIN, Session, Stage, pace::MayRead};
 use crate::{
     frames::Frames,
     inbound::Received,
@@ -23,10 +23,17 @@ use crate::{
 
 /// One read takes at most so much; one buffer a thread serves all its sessions, so that an idle one owns none.
 const READ_BYTES: usize = 64 << 10;
+/// So much is thrown away of what comes after the end, so that the peer can read why.
+const THROWN_AWAY_BYTES: usize = 256 << 10;
+/// So much is read to find out whether there is something.
+const BEGINNING_BYTES: usize = 512;
 /// So many reads a poll, then it is another session's turn.
 const READS_PER_POLL: usize = 4;
 /// So many pieces a write.
 const PIECES: usize = 32;
+/// So many bytes a write, and so many writes a poll, then it is another session's turn.
+const WRITE_BYTES: usize = 128 << 10;
+const WRITES_PER_POLL: usize = 4;
 /// Of a message that is not whole so much is nobody's concern; what is more is counted in pieces.
 const UNCOUNTED_BYTES: usize = 64 << 10;
 const COUNTED_BYTES: usize = 1 << 20;
@@ -107,10 +114,10 @@ impl<T: Transport> Session<T> {
         self.finish(cx)
     }
 
-    /// Writes until nothing waits or the socket takes no more. `Over`: nothing will be taken any more. What the client said before
+    /// Writes until nothing waits, the socket takes no more, or it is another session's turn. `Over`: nothing will be taken any more. What the client said before
     /// that may still wait to be read, up to the end that reading finds; who never finds it is stalled.
     fn flush(&mut self, cx: &mut task::Context<'_>) -> Result<(), Over> {
-        loop {
+        for _ in 0..WRITES_PER_POLL {
             if self.sending.is_empty() {
                 self.outbox.take(&mut self.sending, PIECES);
             }
@@ -121,7 +128,7 @@ impl<T: Transport> Session<T> {
                 return Ok(());
             }
             let mut pieces = [IoSlice::new(&[]); PIECES];
-            let filled = slices(&self.sending, &mut pieces);
+            let filled = slices(&self.sending, WRITE_BYTES, &mut pieces);
             match self.transport.poll_write(cx, &pieces[..filled]) {
                 Poll::Ready(Ok(sent)) if sent > 0 => {
                     self.taking.taken_bytes += sent;
@@ -138,45 +145,51 @@ impl<T: Transport> Session<T> {
                 }
             }
         }
+        cx.waker().wake_by_ref();
+        Ok(())
     }
 
     /// Reads and understands messages until there are no more, or the client has used up its budget.
     fn read(&mut self, corked: bool, ctx: &mut Context<Self>, cx: &mut task::Context<'_>) -> Result<(), Over> {
-        for _ in 0..READS_PER_POLL {
-            while self.may_read(corked, ctx) {
-                match self.inbound.next(self.node.session_limits.max_message_bytes) {
-                    Ok(None) => break,
-                    Ok(Some(received)) => {
-                        if let Err(close) = self.on_received(received, ctx) {
-                            self.outbox.close(close);
-                            return Ok(());
-                        }
-                    }
-                    Err(close) => {
+        let mut reads = 0;
+        while reads < READS_PER_POLL {
+            let max_bytes = match self.may_read(corked, ctx, cx) {
+                MayRead::Next => READ_BYTES,
+                MayRead::Beginning => BEGINNING_BYTES,
+                MayRead::Nothing => {
+                    // Credit, an uncorking, the end of the computation or of a pause wakes us.
+                    if let Err(close) = self.hold_unfinished() {
                         self.outbox.close(close);
+                    }
+                    return Ok(());
+                }
+            };
+            let received = match self.inbound.next(self.node.session_limits.max_message_bytes) {
+                Ok(Some(received)) => self.on_received(received, ctx).map(|()| true),
+                Ok(None) => self.hold_unfinished().map(|()| false),
+                Err(close) => Err(close),
+            };
+            match received {
+                Ok(true) => {}
+                Ok(false) => {
+                    if self.read_once(max_bytes, cx)?.is_pending() {
                         return Ok(());
                     }
+                    reads += 1;
                 }
-            }
-            if let Err(close) = self.hold_unfinished() {
-                self.outbox.close(close);
-                return Ok(());
-            }
-            if !self.may_read(corked, ctx) {
-                // Credit, an uncorking, the end of the computation or of a pause wakes us.
-                return Ok(());
-            }
-            if self.read_once(cx)?.is_pending() {
-                return Ok(());
+                Err(close) => {
+                    self.outbox.close(close);
+                    return Ok(());
+                }
             }
         }
         cx.waker().wake_by_ref();
         Ok(())
     }
 
-    fn read_once(&mut self, cx: &mut task::Context<'_>) -> Result<Poll<()>, Over> {
+    fn read_once(&mut self, max_bytes: usize, cx: &mut task::Context<'_>) -> Result<Poll<()>, Over> {
         BUFFER.with_borrow_mut(|buffer| {
-            let mut buffer = ReadBuf::new(buffer);
+            let mut buffer = ReadBuf::new(&mut buffer[..max_bytes]);
             match self.transport.poll_read(cx, &mut buffer) {
                 Poll::Pending => Ok(Poll::Pending),
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
@@ -274,6 +287,7 @@ impl<T: Transport> Session<T> {
 
     fn begin_close(&mut self, close: Close, ctx: &mut Context<Self>) {
         self.count_close(&close);
+        self.pace.give_up_turn();
         // What was read before it is still a client's word.
         self.hand_over();
         self.leave();
@@ -300,18 +314,21 @@ impl<T: Transport> Session<T> {
             }
         }
         if let Stage::Draining { .. } | Stage::Lingering { .. } = self.stage {
-            for _ in 0..READS_PER_POLL {
-                let over = BUFFER.with_borrow_mut(|buffer| {
+            // What is beyond the bound is left to the operating system: who goes on sending is not read for that.
+            while self.thrown_away_bytes < THROWN_AWAY_BYTES {
+                let read = BUFFER.with_borrow_mut(|buffer| {
                     let mut buffer = ReadBuf::new(buffer);
-                    self.transport.poll_read(cx, &mut buffer).map(|read| read.is_err() || buffer.filled().is_empty())
+                    self.transport.poll_read(cx, &mut buffer).map(|read| read.map_or(0, |()| buffer.filled().len()))
                 });
-                match over {
-                    Poll::Ready(true) => return Err(Over),
-                    Poll::Ready(false) => {}
+                match read {
+                    Poll::Ready(0) => return Err(Over),
+                    Poll::Ready(size_bytes) => {
+                        self.thrown_away_bytes += size_bytes;
+                        self.spend_bytes(size_bytes);
+                    }
                     Poll::Pending => return Ok(()),
                 }
             }
-            cx.waker().wake_by_ref();
         }
         Ok(())
     }

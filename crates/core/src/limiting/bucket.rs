@@ -1,5 +1,8 @@
 //! A rate with a reserve: tokens come in evenly, what is not taken is kept up to a bound.
 
+/// What was saved up is taken so much faster than it came in, where it is taken by many.
+const PEAK: u64 = 4;
+
 /// How many tokens come in how many milliseconds, and how many are kept. The default is no bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rate {
@@ -26,6 +29,11 @@ impl Rate {
     /// So many tokens a day, all of which are kept; 0 tokens are no bound.
     pub fn per_day(tokens: usize) -> Self {
         Self { tokens: tokens as u64, per_ms: 86_400_000, burst: tokens as u64 }
+    }
+
+    /// How fast what was saved up may be taken: four times as fast as it comes in, and a quarter of a second's worth at once.
+    pub(super) fn peak(&self) -> Self {
+        Self { tokens: self.tokens.saturating_mul(PEAK), burst: (self.tokens.saturating_mul(250)).div_ceil(self.per_ms.max(1)), ..*self }
     }
 
     /// Is it no bound?

@@ -21,7 +21,7 @@ pub use bucket::{Rate, TokenBucket};
 pub use buckets::Buckets;
 pub use failed_auth::FailedAuth;
 pub use limiting::Limiting;
-pub use paces::{Paces, SharedPace};
+pub use paces::{Paces, SharedPace, Turn, Waits};
 pub use places::{PlaceOf, Places};
 pub use presence::HeldPresence;
 pub use quota::{Pace, PaceRates, Quota, Quotas};

@@ -111,19 +111,24 @@ impl Outbox {
         Ok(())
     }
 
-    /// Adds the answer to a sync, of whatever length: the session asks for one at a time. It has cost about as much as `work_bytes` of
-    /// messages.
-    pub fn push_answer(&self, frames: &Frames, work_bytes: usize) -> Result<(), PushError> {
+    /// Adds the answer to a sync, of whatever length: the session asks for one at a time.
+    pub fn push_answer(&self, frames: &Frames) -> Result<(), PushError> {
         let mut inner = self.lock();
         if inner.closing.is_some() || inner.ended {
             return Err(PushError::Closed);
         }
-        inner.work_bytes += work_bytes;
         inner.answer_pieces += frames.pieces().len();
         inner.answer_bytes += frames.size_bytes();
         inner.add(Kind::Answer, frames);
         wake(inner);
         Ok(())
+    }
+
+    /// What the session has asked for has cost about as much as `work_bytes` of messages.
+    pub fn charge(&self, work_bytes: usize) {
+        let mut inner = self.lock();
+        inner.work_bytes += work_bytes;
+        wake(inner);
     }
 
     /// So much of what the session submitted no longer waits.
@@ -321,7 +326,7 @@ mod tests {
     #[test]
     fn an_answer_of_any_length_is_taken_and_says_when_it_has_left() {
         let outbox = Outbox::new(10);
-        assert_eq!(outbox.push_answer(&frames(1000), 0), Ok(()));
+        assert_eq!(outbox.push_answer(&frames(1000)), Ok(()));
         assert!(!outbox.notice().answered);
         assert_eq!(outbox.push(&frames(10)), Ok(()));
         let mut sending = VecDeque::new();
@@ -352,6 +357,16 @@ mod tests {
         outbox.credit(4);
         assert_eq!(outbox.notice().credit_bytes, 7);
         assert_eq!(outbox.notice().credit_bytes, 0);
+    }
+
+    #[test]
+    fn a_write_takes_no_more_than_its_share() {
+        let sending: VecDeque<Bytes> = [&b"abc"[..], b"def", b"ghi"].into_iter().map(Bytes::from_static).collect();
+        for (max_bytes, expected) in [(0, vec![]), (3, vec![&b"abc"[..]]), (5, vec![b"abc", b"de"]), (100, vec![b"abc", b"def"])] {
+            let mut out = [IoSlice::new(&[]); 2];
+            let filled = slices(&sending, max_bytes, &mut out);
+            assert_eq!(out[..filled].iter().map(|piece| &**piece).collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

@@ -7,7 +7,10 @@ use std::{sync::Arc, time::Duration};
 use actix_http::ws::{OpCode, Parser};
 use bytes::BytesMut;
 use support::{Client, Rig, Settings};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+};
 use yhub_actors::OpenPass;
 use yhub_core::{
     AnswerMemory,
@@ -85,8 +88,8 @@ async fn unfinished_messages_hold_no_more_than_there_is() {
     let mut first = reader();
     first.pipe.write_all(most).await.expect("the connection stands");
     let mut second = reader();
-    // Refused in the middle of it: what is left is not understood.
-    second.pipe.write_all(most).await.expect("what comes after the close is read, too");
+    // Refused in the middle of it: what comes after the close is not understood.
+    second.pipe.write_all(&most[..3 << 20]).await.expect("a part of that is taken");
     assert_eq!(second.closed().await, 1013);
     assert_eq!(rig.node.limiting.tally.of(Bound::Unfinished), 1);
     // What is whole, or gone, is not counted any more.
@@ -184,6 +187,56 @@ async fn nothing_long_is_made_while_there_is_no_room() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     drop(held);
     patient.sync().await;
+}
+
+/// Those who are one share a rate: who has little to say comes after as many turns as there are others who have something, however much
+/// that is; the silent ones are in nobody's way.
+#[actix::test]
+async fn who_shares_a_rate_goes_in_turn() {
+    tokio::time::pause();
+    let address = PaceRates { messages: Rate::NONE, bytes: Rate::per_second(PIPE_BYTES, 1) };
+    let rig = Rig::with(Settings { limiting: Limiting { address, ..Limiting::default() }, ..Settings::default() });
+    let silent: Vec<_> = (0..200).map(|_| rig.connect_through("silent", PIPE_BYTES)).collect();
+    let mut quiet = rig.connect("doc");
+    quiet.sync().await;
+    let mut loud = JoinSet::new();
+    for at in 0..10 {
+        // What readers write is read, and nothing.
+        let params = rig.params(&format!("loud-{at}"), "ann", Level::Read, Arc::new(OpenPass(Level::Read)));
+        let mut client = rig.connect_with(params, PIPE_BYTES);
+        let message = frame(OpCode::Binary, true, &sync::update(&[0; 4_000]));
+        loud.spawn_local(async move { while client.pipe.write_all(&message).await.is_ok() {} });
+    }
+    // What was saved up is used up.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let mut text = TextWriter::new(7);
+    for _ in 0..5 {
+        let began = tokio::time::Instant::now();
+        let update = text.append("x");
+        quiet.write(&update).await;
+        assert_eq!(quiet.update().await, update);
+        let within = began.elapsed();
+        // A turn each, of a kibibyte or a message, and one in which its own beginning is read.
+        assert!(within <= Duration::from_secs(30), "a word among ten who are loud takes {within:?}");
+    }
+    drop((silent, loud));
+}
+
+/// Who is told to go, and goes on sending, is not read for that.
+#[actix::test]
+async fn who_goes_on_sending_after_the_end_is_left_alone() {
+    tokio::time::pause();
+    let rig = Rig::new();
+    let mut client = rig.connect_through("doc", PIPE_BYTES);
+    let no_binary = frame(OpCode::Text, true, b"?");
+    client.pipe.write_all(&no_binary).await.expect("the connection stands");
+    let mut taken_bytes = 0;
+    while let Ok(size_bytes) = client.pipe.write(&[0; PIPE_BYTES]).await {
+        taken_bytes += size_bytes;
+        assert!(taken_bytes <= 2 << 20, "more and more is read for nothing");
+    }
+    assert!(taken_bytes > 512 << 10, "what is under way is taken, so that the client can read why: {taken_bytes}");
+    assert_eq!(client.closed().await, 4400);
 }
 
 /// The next update, which is to be `expected`, past those before it.

@@ -36,9 +36,6 @@ pub(crate) use recovery::Suspect;
 /// A fold over fewer bytes is done in place: handing it to the pool costs more.
 const FOLD_INLINE_BYTES: usize = 16 << 10;
 
-/// An answer to a sync goes through the whole document: that costs as much as messages of a 16th of its length. So a client that asks
-/// again and again for what it lacks of a long one is read more and more slowly.
-const WORK_OF_AN_ANSWER: usize = 16;
 /// What a fold over so many bytes makes is worth waiting for room.
 const LONG_FOLD_BYTES: usize = 1 << 20;
 
@@ -197,6 +194,11 @@ impl Room {
                         outbox.credit(size_bytes);
                     }
                 }
+                Effect::Charge { session, work_bytes } => {
+                    if let Some(outbox) = self.outboxes.get(&session) {
+                        outbox.charge(work_bytes);
+                    }
+                }
                 Effect::Cork(corked) => self.outboxes.values().for_each(|outbox| outbox.cork(corked)),
                 Effect::Check { sessions } => {
                     let outboxes = sessions.iter().filter_map(|session| self.outboxes.get(session));
@@ -338,8 +340,7 @@ impl Room {
     fn broadcast(&mut self, messages: &[ServerMessage], to: Recipients) -> Vec<Effect> {
         let frames = Frames::encode(messages);
         let is_answer = messages.iter().any(|message| matches!(message, ServerMessage::Step2(_)));
-        let work_bytes = self.core.document_bytes() / WORK_OF_AN_ANSWER;
-        let push = |outbox: &Outbox| if is_answer { outbox.push_answer(&frames, work_bytes) } else { outbox.push(&frames) };
+        let push = |outbox: &Outbox| if is_answer { outbox.push_answer(&frames) } else { outbox.push(&frames) };
         let mut lost: Vec<(SessionId, PushError)> = Vec::new();
         match to {
             Recipients::Everyone => {

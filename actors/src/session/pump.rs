@@ -24,7 +24,7 @@ use crate::{
 /// One read takes at most so much; one buffer a thread serves all its sessions, so that an idle one owns none.
 const READ_BYTES: usize = 64 << 10;
 /// So much is thrown away of what comes after the end, so that the peer can read why.
-const THROWN_AWAY_BYTES: usize = 256 << 10;
+const THROWN_AWAY_BYTES: usize = 1 << 20;
 /// So much is read to find out whether there is something.
 const BEGINNING_BYTES: usize = 512;
 /// So many reads a poll, then it is another session's turn.

@@ -24,7 +24,7 @@ use tokio::{
     sync::mpsc,
 };
 use yhub_actors::{
-    Census, Count, Node, NodeParts, NoticeSettings, OpenPass, Pass, Registry, Session, SessionParams, Told, Transport,
+    Arrival, Census, Count, Node, NodeParts, NoticeSettings, OpenPass, Pass, Registry, Session, SessionParams, Told, Transport,
     WorkerSettings,
 };
 use yhub_content::Limits;
@@ -171,7 +171,8 @@ impl Rig {
 
     pub(crate) fn connect_with(&self, params: SessionParams, pipe_bytes: usize) -> Client {
         let (ours, theirs) = tokio::io::duplex(pipe_bytes);
-        let place = self.node.open_place(Ipv4Addr::LOCALHOST.into()).expect("there is a place");
+        let arrival = Arrival { address: Ipv4Addr::LOCALHOST.into(), user: None, room: &params.room };
+        let place = self.node.admit(&arrival).expect("there is a place");
         Session::start_on(Pipe(theirs), &[], params, self.node.clone(), self.registry.clone(), place);
         Client { pipe: ours, bytes: BytesMut::new() }
     }

@@ -206,9 +206,9 @@ mod tests {
         pace.spend_bytes(9_450, 101);
         assert_eq!(wait_ms(&pace, 3_000), None);
         pace.spend_bytes(3_000, 3_000);
-        assert_eq!(wait_ms(&pace, 3_000), Some(751));
-        pace.spend_bytes(4_000, 3_751);
-        assert_eq!(wait_ms(&pace, 3_751), Some(3_250));
+        assert_eq!(wait_ms(&pace, 3_000), Some(688));
+        pace.spend_bytes(4_000, 3_688);
+        assert_eq!(wait_ms(&pace, 3_688), Some(3_413));
     }
 
     #[test]

@@ -167,6 +167,13 @@ pub enum Effect {
         /// Bytes of its budget.
         size_bytes: usize,
     },
+    /// What the session has asked for costs as much as messages of so many bytes.
+    Charge {
+        /// The session.
+        session: SessionId,
+        /// Bytes of messages.
+        work_bytes: usize,
+    },
     /// Stop (true) or go on (false) reading the sockets of all sessions.
     Cork(bool),
     /// Have these sessions asked anew what they may do.

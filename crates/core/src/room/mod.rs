@@ -77,6 +77,10 @@ impl Member {
 /// the next fold learns what they hold.
 const INSPECT_MAX_BYTES: usize = 256 << 10;
 
+/// An answer to a sync goes through the whole document, and one about who is there through all that is said: that costs as much as
+/// messages of a 16th of its length. So a client that asks again and again for what is long is read more and more slowly.
+const WORK_OF_AN_ANSWER: usize = 16;
+
 /// The decisions of one room.
 pub struct RoomCore {
     limits: RoomLimits,
@@ -508,9 +512,12 @@ impl RoomCore {
         let (variant, first) = (member.variant, member.since.is_none());
         let upto = self.snapshots.upto(variant).expect("a snapshot that answered is there");
         let mut messages = vec![ServerMessage::Step2(answer)];
+        let mut presence_bytes = 0;
         if first {
             if self.awareness.knows_anybody() {
-                messages.push(ServerMessage::Awareness(self.presence()));
+                let presence = self.presence();
+                presence_bytes = presence.len();
+                messages.push(ServerMessage::Awareness(presence));
             }
             messages.extend(self.snapshots.tail_after(upto).map(ServerMessage::Update));
             // What the tail has not brought yet although the snapshot holds it is not sent again.
@@ -520,7 +527,9 @@ impl RoomCore {
             let now_partial = since > self.position.expect("as above");
             self.partial = self.partial + usize::from(now_partial) - usize::from(was_partial);
         }
+        let work_bytes = self.document_bytes().max(presence_bytes) / WORK_OF_AN_ANSWER;
         effects.push(Effect::Broadcast { messages, to: Recipients::These(vec![session]) });
+        effects.push(Effect::Charge { session, work_bytes });
     }
 
     fn is_partial(&self, member: &Member) -> bool {

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    Effect, Heard, Kind, Presence, Recipients, RoomCore, ServerMessage, SessionId,
+    Effect, Heard, Kind, Presence, Recipients, RoomCore, ServerMessage, SessionId, WORK_OF_AN_ANSWER,
     awareness::{encode_presence, speakers},
     heard_presence,
 };
@@ -36,8 +36,10 @@ impl RoomCore {
         if !self.members.contains_key(&session) {
             return Vec::new();
         }
-        let message = ServerMessage::Awareness(self.presence());
-        vec![Effect::Broadcast { messages: vec![message], to: Recipients::These(vec![session]) }]
+        let presence = self.presence();
+        let work_bytes = presence.len() / WORK_OF_AN_ANSWER;
+        let messages = vec![ServerMessage::Awareness(presence)];
+        vec![Effect::Broadcast { messages, to: Recipients::These(vec![session]) }, Effect::Charge { session, work_bytes }]
     }
 
     /// The time asked for by [`Effect::FlushAwareness`] has passed.

@@ -386,3 +386,32 @@ fn a_document_grows_until_it_is_measured_beyond_its_bound_and_may_shrink_then() 
     assert!(matches!(room.on_submit(ANN, vec![submission(writer.append("z"))])[..], [Effect::Close { .. }]));
     assert!(matches!(room.on_submit(ANN, vec![submission(writer.delete(0, 900))])[..], [Effect::Append { .. }]));
 }
+
+/// What a session is charged for what it has asked for.
+fn charged(effects: &[Effect]) -> Vec<(SessionId, usize)> {
+    let charge = |effect: &Effect| match effect {
+        Effect::Charge { session, work_bytes } => Some((*session, *work_bytes)),
+        _ => None,
+    };
+    effects.iter().filter_map(charge).collect()
+}
+
+#[test]
+fn what_is_asked_for_has_its_price_the_longer_the_higher() {
+    let mut room = room(RoomLimits::default(), &[0, 0], 2);
+    assert_eq!(charged(&room.on_query_awareness(ANN)), [(ANN, 0)]);
+    let state: Arc<str> = format!("{:?}", "x".repeat(16_000)).into();
+    let appended = |effects: Vec<Effect>| {
+        let message = effects.into_iter().find_map(|effect| match effect {
+            Effect::Append { messages, .. } => messages.into_iter().next(),
+            _ => None,
+        });
+        message.expect("presence is appended")
+    };
+    let message = appended(room.on_awareness(ANN, vec![(7, Presence { clock: 1, state: Some(state), user: None })], 0));
+    // Whoever only listens pays nothing.
+    assert_eq!(charged(&room.on_entries(&[saying(2, message)], 0)), []);
+    assert_eq!(charged(&room.on_query_awareness(ANN)), [(ANN, 16_010 / 16)]);
+    // The first answer tells who is there.
+    assert_eq!(charged(&room.on_sync(BOB, Bytes::from_static(&[0]))), [(BOB, 16_010 / 16)]);
+}

@@ -465,6 +465,7 @@ impl World {
                         assert!(client.credit_bytes <= client.cost_bytes, "{session:?} gets back more than it gave");
                     }
                 }
+                Effect::Charge { .. } => {}
                 Effect::Cork(corked) => {
                     assert_ne!(self.corked, corked, "said twice");
                     self.corked = corked;

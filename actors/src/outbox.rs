@@ -362,7 +362,8 @@ mod tests {
     #[test]
     fn a_write_takes_no_more_than_its_share() {
         let sending: VecDeque<Bytes> = [&b"abc"[..], b"def", b"ghi"].into_iter().map(Bytes::from_static).collect();
-        for (max_bytes, expected) in [(0, vec![]), (3, vec![&b"abc"[..]]), (5, vec![b"abc", b"de"]), (100, vec![b"abc", b"def"])] {
+        for (max_bytes, expected) in [(0, vec![]), (3, vec![&b"abc"[..]]), (5, vec![b"abc", b"de"]), (100, vec![b"abc", b"def"])]
+        {
             let mut out = [IoSlice::new(&[]); 2];
             let filled = slices(&sending, max_bytes, &mut out);
             assert_eq!(out[..filled].iter().map(|piece| &**piece).collect::<Vec<_>>(), expected);

@@ -89,7 +89,7 @@ async fn unfinished_messages_hold_no_more_than_there_is() {
     first.pipe.write_all(most).await.expect("the connection stands");
     let mut second = reader();
     // Refused in the middle of it: what comes after the close is not understood.
-    second.pipe.write_all(&most[..3 << 20]).await.expect("a part of that is taken");
+    second.pipe.write_all(&most[..(2 << 20) + (128 << 10)]).await.expect("a part of that is taken");
     assert_eq!(second.closed().await, 1013);
     assert_eq!(rig.node.limiting.tally.of(Bound::Unfinished), 1);
     // What is whole, or gone, is not counted any more.
@@ -190,13 +190,12 @@ async fn nothing_long_is_made_while_there_is_no_room() {
 }
 
 /// Those who are one share a rate: who has little to say comes after as many turns as there are others who have something, however much
-/// that is; the silent ones are in nobody's way.
+/// that is.
 #[actix::test]
 async fn who_shares_a_rate_goes_in_turn() {
     tokio::time::pause();
     let address = PaceRates { messages: Rate::NONE, bytes: Rate::per_second(PIPE_BYTES, 1) };
     let rig = Rig::with(Settings { limiting: Limiting { address, ..Limiting::default() }, ..Settings::default() });
-    let silent: Vec<_> = (0..200).map(|_| rig.connect_through("silent", PIPE_BYTES)).collect();
     let mut quiet = rig.connect("doc");
     quiet.sync().await;
     let mut loud = JoinSet::new();
@@ -219,7 +218,6 @@ async fn who_shares_a_rate_goes_in_turn() {
         // A turn each, of a kibibyte or a message, and one in which its own beginning is read.
         assert!(within <= Duration::from_secs(30), "a word among ten who are loud takes {within:?}");
     }
-    drop((silent, loud));
 }
 
 /// Who is told to go, and goes on sending, is not read for that.
@@ -233,9 +231,9 @@ async fn who_goes_on_sending_after_the_end_is_left_alone() {
     let mut taken_bytes = 0;
     while let Ok(size_bytes) = client.pipe.write(&[0; PIPE_BYTES]).await {
         taken_bytes += size_bytes;
-        assert!(taken_bytes <= 2 << 20, "more and more is read for nothing");
+        assert!(taken_bytes <= 512 << 10, "more and more is read for nothing");
     }
-    assert!(taken_bytes > 512 << 10, "what is under way is taken, so that the client can read why: {taken_bytes}");
+    assert!(taken_bytes > 128 << 10, "what is under way is taken, so that the client can read why: {taken_bytes}");
     assert_eq!(client.closed().await, 4400);
 }
 

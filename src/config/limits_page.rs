@@ -26,10 +26,13 @@ org as it stands in paths; in the environment `YHUB__LIMITS__ORGS`, with commas 
   `server.trusted_header`. Of IPv6 a network /64 is one address. Behind a proxy that is not named everybody is one address.
 - **Users** are told apart within an org. Who is anonymous is not, and has no bound as a user.
 - **Rates** are kept by a bucket: what is not used of `limits.burst_seconds` is there at once. 429 says in `Retry-After` after how many
-  seconds there is room again.
+  seconds there is room again. Bytes that an address or a user has saved up are read at four times the rate, so that others notice
+  little of them.
 - **Not read** means that the socket is left alone: the client's own network holds back what it sends, nothing is lost, and no other
-  client notices. A message that is longer than the rate is taken, and waited for afterwards. Of a rate of bytes that means: a connection
-  that had sent nothing for a while may sync a long document at once.
+  client notices. A message that is longer than the rate is taken, and waited for afterwards. Those who share a rate and have something
+  to say are read in turn, a message or 64 KiB each, however many and however loud the others are.
+- **Answers have a price**: one to a sync counts as much as a message of a 16th of the document's length, one about who is there as a
+  16th of what is said.
 - **Presence** beyond its rate waits in the connection. Of each client id the newest state takes the place of the older one.
 - **Client ids** beyond the bound are ignored in a connection; a request that tells of more at once is refused with 400.
 - **Addresses, users and rooms** are told apart 65,536 at a time; their rates outlive their connections, and who is as if they had never

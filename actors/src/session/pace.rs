@@ -103,7 +103,9 @@ impl<T: Transport> Session<T> {
             (&shared.room, Bound::RoomMessages, Bound::RoomBytes),
             (&shared.address, Bound::AddressMessages, Bound::AddressBytes),
         ];
-        if self.inbound.size_bytes() == 0 && all.iter().filter_map(|(shared, ..)| shared.as_ref()).any(|shared| shared.is_busy(now_ms)) {
+        if self.inbound.size_bytes() == 0
+            && all.iter().filter_map(|(shared, ..)| shared.as_ref()).any(|shared| shared.is_busy(now_ms))
+        {
             pace.give_up_turn();
             return MayRead::Beginning;
         }

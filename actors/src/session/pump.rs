@@ -24,7 +24,7 @@ use crate::{
 /// One read takes at most so much; one buffer a thread serves all its sessions, so that an idle one owns none.
 const READ_BYTES: usize = 64 << 10;
 /// So much is thrown away of what comes after the end, so that the peer can read why.
-const THROWN_AWAY_BYTES: usize = 1 << 20;
+const THROWN_AWAY_BYTES: usize = 256 << 10;
 /// So much is read to find out whether there is something.
 const BEGINNING_BYTES: usize = 512;
 /// So many reads a poll, then it is another session's turn.
@@ -114,8 +114,8 @@ impl<T: Transport> Session<T> {
         self.finish(cx)
     }
 
-    /// Writes until nothing waits, the socket takes no more, or it is another session's turn. `Over`: nothing will be taken any more. What the client said before
-    /// that may still wait to be read, up to the end that reading finds; who never finds it is stalled.
+    /// Writes until nothing waits, the socket takes no more, or it is another session's turn. `Over`: nothing will be taken any more.
+    /// What the client said before that may still wait to be read, up to the end that reading finds; who never finds it is stalled.
     fn flush(&mut self, cx: &mut task::Context<'_>) -> Result<(), Over> {
         for _ in 0..WRITES_PER_POLL {
             if self.sending.is_empty() {
@@ -314,21 +314,22 @@ impl<T: Transport> Session<T> {
             }
         }
         if let Stage::Draining { .. } | Stage::Lingering { .. } = self.stage {
-            // What is beyond the bound is left to the operating system: who goes on sending is not read for that.
-            while self.thrown_away_bytes < THROWN_AWAY_BYTES {
+            for _ in 0..READS_PER_POLL {
+                if self.thrown_away_bytes >= THROWN_AWAY_BYTES {
+                    // The rest is left to the operating system: who goes on sending is not read for that.
+                    return Ok(());
+                }
                 let read = BUFFER.with_borrow_mut(|buffer| {
                     let mut buffer = ReadBuf::new(buffer);
                     self.transport.poll_read(cx, &mut buffer).map(|read| read.map_or(0, |()| buffer.filled().len()))
                 });
                 match read {
                     Poll::Ready(0) => return Err(Over),
-                    Poll::Ready(size_bytes) => {
-                        self.thrown_away_bytes += size_bytes;
-                        self.spend_bytes(size_bytes);
-                    }
+                    Poll::Ready(size_bytes) => self.thrown_away_bytes += size_bytes,
                     Poll::Pending => return Ok(()),
                 }
             }
+            cx.waker().wake_by_ref();
         }
         Ok(())
     }

@@ -33,7 +33,11 @@ impl Rate {
 
     /// How fast what was saved up may be taken: four times as fast as it comes in, and a quarter of a second's worth at once.
     pub(super) fn peak(&self) -> Self {
-        Self { tokens: self.tokens.saturating_mul(PEAK), burst: (self.tokens.saturating_mul(250)).div_ceil(self.per_ms.max(1)), ..*self }
+        Self {
+            tokens: self.tokens.saturating_mul(PEAK),
+            burst: (self.tokens.saturating_mul(250)).div_ceil(self.per_ms.max(1)),
+            ..*self
+        }
     }
 
     /// Is it no bound?

@@ -12,7 +12,7 @@ use super::{Pace, PaceRates, Rate, TokenBucket, kept::Kept};
 /// A pace that several connections keep together. Those who have to wait are let through in the order in which they came.
 pub struct SharedPace {
     rates: PaceRates,
-    /// How fast bytes that were saved up may come.
+    /// How fast bytes that were saved up may come. Of those that are counted when their message is whole it says nothing.
     peak: Rate,
     inner: Mutex<Inner>,
 }
@@ -35,7 +35,8 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut inner = self.pace.lock();
         let was_first = inner.waiting.first_key_value().is_some_and(|(first, _)| *first == self.number);
-        inner.waiting.remove(&self.number);
+        // Let go of after the lock is, as whatever it may be the last of.
+        let _own = inner.waiting.remove(&self.number);
         let next = inner.waiting.first_key_value().filter(|_| was_first).map(|(_, waker)| waker.clone());
         drop(inner);
         if let Some(next) = next {
@@ -61,14 +62,12 @@ impl SharedPace {
         Self { rates: *rates, peak, inner: Mutex::new(inner) }
     }
 
-    /// A message of so many bytes has come.
+    /// A whole message of so many bytes has come.
     pub fn spend(&self, size_bytes: usize, now_ms: u64) {
-        let mut inner = self.lock();
-        inner.pace.spend(&self.rates, size_bytes, now_ms);
-        inner.peak.spend(&self.peak, size_bytes as u64, now_ms);
+        self.lock().pace.spend(&self.rates, size_bytes, now_ms);
     }
 
-    /// So many bytes have come, of messages that are counted by themselves.
+    /// So many bytes have come just now, of messages that are counted by themselves.
     pub fn spend_bytes(&self, size_bytes: usize, now_ms: u64) {
         let mut inner = self.lock();
         inner.pace.spend_bytes(&self.rates, size_bytes, now_ms);
@@ -81,6 +80,8 @@ impl SharedPace {
     /// # Errors
     /// It has to wait.
     pub fn poll_turn(self: &Arc<Self>, turn: &mut Option<Turn>, now_ms: u64, waker: &Waker) -> Result<(), Waits> {
+        // Outlives the lock.
+        let _replaced;
         let mut inner = self.lock();
         let (messages_ms, bytes_ms) = inner.pace.waits_ms(&self.rates, now_ms);
         let bytes_ms = bytes_ms.max(inner.peak.wait_ms(&self.peak, now_ms));
@@ -96,7 +97,7 @@ impl SharedPace {
         let number = own.unwrap_or(inner.waited);
         match inner.waiting.get_mut(&number) {
             Some(known) if known.will_wake(waker) => {}
-            Some(known) => known.clone_from(waker),
+            Some(known) => _replaced = std::mem::replace(known, waker.clone()),
             None => {
                 inner.waited += 1;
                 inner.waiting.insert(number, waker.clone());
@@ -104,7 +105,8 @@ impl SharedPace {
             }
         }
         let is_first = first.is_none_or(|first| first == number);
-        Err(Waits { ms: is_first.then_some(wait_ms), for_bytes: bytes_ms >= messages_ms })
+        let for_bytes = if wait_ms > 0 { bytes_ms >= messages_ms } else { !self.rates.bytes.is_none() };
+        Err(Waits { ms: is_first.then_some(wait_ms), for_bytes })
     }
 
     /// Does somebody have to wait?
@@ -195,6 +197,10 @@ mod tests {
     #[test]
     fn what_is_saved_up_comes_at_four_times_the_rate() {
         let rates = PaceRates { messages: Rate::default(), bytes: Rate::per_second(1_000, 10) };
+        let pace = Arc::new(SharedPace::new(&rates, 0));
+        // What is counted when it is whole has come in its own time.
+        pace.spend(9_999, 0);
+        assert_eq!(wait_ms(&pace, 0), None);
         let pace = Arc::new(SharedPace::new(&rates, 0));
         // A quarter of a second's worth at once.
         pace.spend_bytes(249, 0);

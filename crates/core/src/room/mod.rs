@@ -3,6 +3,7 @@
 //! The actor around it carries out the [`Effect`]s in the order in which they come and reports back what happened.
 
 mod awareness;
+mod awareness_update;
 mod checks;
 mod effect;
 mod ending;
@@ -24,8 +25,9 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use yhub_content::{ContentIds, StateVector};
 
-use awareness::encode_presence;
-pub use awareness::{AWARENESS_TIMEOUT, AwarenessBoard, AwarenessBounds, Presence, decode_presence, heard_presence, presence_of};
+pub use awareness::{AWARENESS_TIMEOUT, AwarenessBoard, AwarenessBounds, Presence};
+use awareness_update::encode_presence;
+pub use awareness_update::{decode_presence, heard_presence, presence_of};
 use checks::Checks;
 pub use checks::{AuthCheck, CHECKS_REMEMBERED};
 pub use effect::{Effect, FoldJob, Folded, Heard, Loaded, Recipients, ServerMessage, Submission, Variant};

@@ -8,8 +8,7 @@ use bytes::Bytes;
 
 use super::{
     Effect, Heard, Kind, Presence, Recipients, RoomCore, ServerMessage, SessionId, WORK_OF_AN_ANSWER,
-    awareness::{encode_presence, speakers},
-    heard_presence,
+    awareness_update::{encode_presence, heard_presence, speakers},
 };
 use crate::StreamMessage;
 

@@ -261,7 +261,11 @@ impl World {
                     node.salvaged += remembered;
                     node.cut_ids += cut_ids;
                 }
-                Effect::Credit { .. } | Effect::Charge { .. } | Effect::Cork(_) | Effect::SnapshotSize(_) | Effect::Limited(_) => {}
+                Effect::Credit { .. }
+                | Effect::Charge { .. }
+                | Effect::Cork(_)
+                | Effect::SnapshotSize(_)
+                | Effect::Limited(_) => {}
                 Effect::BadLine { .. } | Effect::NotRecovered | Effect::LookForDeletion | Effect::End { .. } => {
                     panic!("{effect:?}")
                 }

@@ -133,9 +133,9 @@ section! {
         /// read and write every document. To be set if "open" is one of several modes.
         everyone: Option<Everyone> = None;
         /// With mode "open": what everyone who may write may do besides, of "audit", "delete", "hard-delete", "hold", "list",
-        /// "presence", "prune", "recheck", "restore", "rollback", "ticket" and "token". What cannot be undone is not among it by
-        /// default: "hard-delete" erases a document for good, and "hold" keeps documents from being erased. "audit" and "list" are
-        /// for readers, too.
+        /// "presence", "prune", "recheck", "restore", "rollback", "ticket" and "token". Of what cannot be undone only
+        /// "prune", which erases history that is named, is among it by default: "hard-delete" erases a document for good, and "hold"
+        /// keeps documents from being erased. "audit" and "list" are for readers, too.
         purposes: Vec<String> = ["delete", "list", "presence", "prune", "restore", "rollback"].map(String::from).to_vec();
         /// What those may do who have a document open is looked at again about so often; 0: only when that is demanded. With what is
         /// known of others for `auth_callback.ttl_ms` it says how long somebody stays at most whose rights were taken away unsaid.

@@ -18,7 +18,7 @@ section! {
         /// What the names of all keys begin with. Hubs with different prefixes do not know of each other.
         prefix: String = "yhub".to_owned();
         /// Into how many parts the rooms are spread, which a Redis Cluster can place on different servers. With one the
-        /// keys are those of y/hub. Change it only while every stream is empty: rooms move with it.
+        /// keys are those of y/hub. Change it only while every stream is empty, and none is in quarantine: rooms move with it.
         shards: usize = 1, 1..=1_024;
         /// Is the server a Redis Cluster?
         cluster: bool = false;

@@ -39,6 +39,7 @@ const MAX_ADDRESSES: usize = 65_536;
 /// How often a connection is looked at that is not waited for.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// So much waits in the operating system to be sent to a client, what is on its way to it apart; the rest waits with us, and is counted.
+#[cfg(target_os = "linux")]
 const UNSENT_BYTES: u32 = 128 << 10;
 /// What somebody is told who has too many, without being listened to.
 const REFUSAL: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
